@@ -1,0 +1,238 @@
+"""Every number that steers a run: frozen dataclasses, checked when built, and named presets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from detox.errors import UserError
+
+EMBEDDED = "embedded"
+
+
+def option(default: Any, help: str) -> Any:
+    """A dataclass field whose help text serves the docs and the command line alike."""
+    return field(default=default, metadata={"help": help})
+
+
+def _require(condition: bool, sentence: str) -> None:
+    if not condition:
+        raise UserError(sentence)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a response is drawn from a policy."""
+
+    temperature: float = option(0.7, "0 picks the likeliest token every time; 1 samples as is")
+    top_p: float = option(0.95, "smallest probability mass the next token is drawn from, (0, 1]")
+    top_k: int = option(0, "number of likeliest tokens to draw from; 0 means all")
+    max_new_tokens: int = option(80, "longest response, in tokens")
+    seed: int = option(0, "same seed, same responses")
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.temperature <= 5, "temperature must lie between 0 and 5.")
+        _require(0 < self.top_p <= 1, "top_p must be above 0 and at most 1.")
+        _require(self.top_k >= 0, "top_k must be 0 (all tokens) or a positive number.")
+        _require(1 <= self.max_new_tokens <= 1024, "max_new_tokens must lie between 1 and 1024.")
+        _require(0 <= self.seed < 2**32, "seed must be a whole number from 0 to 4294967295.")
+
+
+@dataclass(frozen=True)
+class Lora:
+    """A low-rank adapter (Hu et al. 2021, LoRA)."""
+
+    r: int = option(16, "rank of the update")
+    alpha: int = option(32, "scale of the update; the effective scale is alpha / r")
+    dropout: float = option(0.0, "dropout on the adapter's input, in supervised training only")
+    targets: str = option("all-linear", "'all-linear' or module names joined by commas: q,v")
+
+    def __post_init__(self) -> None:
+        _require(self.r >= 1, "lora r must be at least 1.")
+        _require(0 <= self.dropout < 1, "lora dropout must be at least 0 and below 1.")
+
+    @property
+    def target_modules(self) -> str | list[str]:
+        """As peft wants it: the word ``all-linear`` or a list of names."""
+        return self.targets if self.targets == "all-linear" else self.targets.split(",")
+
+
+@dataclass(frozen=True)
+class SftConfig:
+    """Supervised fine-tuning of a summarizer; the loss is on the summary only."""
+
+    base: str = option(EMBEDDED, "base model: 'embedded', a hub name or a folder")
+    data: str = option(EMBEDDED, "dialogues, joined by commas: 'embedded', files, hub names")
+    output: str = option("runs/sft", "folder of the adapter, its card and its logs")
+    style: str = option("verbatim", "embedded reference to learn: verbatim or gentle")
+    steps: int = option(200, "optimizer steps")
+    batch_size: int = option(8, "dialogues a step")
+    lr: float = option(3e-4, "peak learning rate, decayed linearly after 5 % warm-up")
+    lora_r: int = option(16, "rank of the adapter")
+    lora_alpha: int = option(32, "scale of the adapter")
+    lora_dropout: float = option(0.0, "dropout of the adapter; random numbers cost a CPU dearly")
+    lora_targets: str = option("all-linear", "'all-linear' or module names joined by commas")
+    max_prompt_tokens: int = option(512, "dialogues with longer prompts are left out, and counted")
+    max_summary_tokens: int = option(96, "summaries are cut here, in tokens")
+    save_every: int = option(50, "steps between checkpoints")
+    seed: int = option(0, "seed of weights, order and dropout")
+
+    def __post_init__(self) -> None:
+        _require(self.steps >= 1, "steps must be at least 1.")
+        _require(self.batch_size >= 1, "batch_size must be at least 1.")
+        _require(self.lr > 0, "lr must be above 0.")
+        _require(self.style in ("verbatim", "gentle"), "style must be verbatim or gentle.")
+        self.lora  # noqa: B018  built here so that a bad rank is refused before any work
+
+    @property
+    def lora(self) -> Lora:
+        """The adapter's shape."""
+        return Lora(self.lora_r, self.lora_alpha, self.lora_dropout, self.lora_targets)
+
+
+@dataclass(frozen=True)
+class PpoConfig:
+    """PPO against a reward with a KL leash to the reference (Ziegler et al. 2019; trl 0.11)."""
+
+    policy: str = option("before", "policy to start from, which is also the reference")
+    reward: str = option("classifier", "classifier | preference:FOLDER | mixed:A=0.5,B=0.5")
+    scope: str = option("response", "what is scored: response, or pair (query + response)")
+    data: str = option(EMBEDDED, "dialogues, joined by commas: 'embedded', files, hub names")
+    output: str = option("runs/ppo", "folder of the adapter, its card, checkpoints and logs")
+    steps: int = option(60, "PPO steps: one batch of rollouts each")
+    batch_size: int = option(16, "rollouts a step")
+    mini_batch_size: int = option(8, "rollouts an optimizer step")
+    ppo_epochs: int = option(1, "passes over each batch of rollouts")
+    lr: float = option(1e-4, "learning rate of Adam, constant")
+    lora_r: int = option(16, "rank of the adapter")
+    lora_alpha: int = option(32, "scale of the adapter")
+    lora_targets: str = option("all-linear", "'all-linear' or module names joined by commas")
+    min_response_tokens: int = option(48, "shortest limit that LengthSampler draws")
+    max_response_tokens: int = option(64, "longest limit that LengthSampler draws")
+    min_dialogue_chars: int = option(200, "shorter dialogues are left out")
+    max_dialogue_chars: int = option(1000, "longer dialogues are left out")
+    kl_coef: float = option(0.05, "first weight of the per-token KL penalty")
+    kl_target: float = option(4.0, "KL that the adaptive controller aims at, in nats a response")
+    kl_horizon: int = option(1000, "samples over which the controller adapts; 0 keeps kl_coef")
+    kl_stop: float = option(40.0, "mean KL at which a run stops and keeps its last checkpoint")
+    gamma: float = option(1.0, "discount")
+    lam: float = option(0.95, "lambda of GAE")
+    clip: float = option(0.2, "range of the policy ratio")
+    clip_value: float = option(0.2, "range of the value update")
+    vf_coef: float = option(0.1, "weight of the value loss")
+    ratio_threshold: float = option(10.0, "a mini-batch with a larger mean ratio is skipped")
+    max_grad_norm: float = option(1.0, "gradients are scaled down to this norm")
+    save_every: int = option(10, "steps between checkpoints")
+    seed: int = option(0, "seed of weights, order and sampling")
+
+    def __post_init__(self) -> None:
+        _require(self.steps >= 1, "steps must be at least 1.")
+        _require(
+            1 <= self.mini_batch_size <= self.batch_size
+            and self.batch_size % self.mini_batch_size == 0,
+            "batch_size must be a multiple of mini_batch_size.",
+        )
+        _require(self.scope in ("response", "pair"), "scope must be response or pair.")
+        _require(
+            1 <= self.min_response_tokens <= self.max_response_tokens,
+            "min_response_tokens must be at least 1 and at most max_response_tokens.",
+        )
+        _require(self.lr > 0, "lr must be above 0.")
+        self.lora  # noqa: B018  built here so that a bad rank is refused before any work
+
+    @property
+    def lora(self) -> Lora:
+        """The adapter's shape; no dropout, since rollouts and PPO passes must see one policy."""
+        return Lora(self.lora_r, self.lora_alpha, 0.0, self.lora_targets)
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """Training of the embedded hate classifier."""
+
+    data: str = option("", "CSV with columns 'tweet' and 'class' (0 hate, 1 offensive, 2 neither)")
+    base: str = option(EMBEDDED, "base encoder: 'embedded', a hub name or a folder")
+    output: str = option("runs/classifier", "folder of the adapter, its card and its logs")
+    epochs: int = option(2, "passes over the training sentences")
+    batch_size: int = option(32, "sentences a step")
+    lr: float = option(5e-4, "peak learning rate, decayed linearly")
+    lora_r: int = option(16, "rank of the adapter")
+    lora_alpha: int = option(32, "scale of the adapter")
+    own_repeats: int = option(3, "times the project's own sentences are repeated")
+    max_tokens: int = option(128, "sentences are cut here, in tokens")
+    seed: int = option(0, "seed of weights and order")
+
+    def __post_init__(self) -> None:
+        _require(self.epochs >= 1, "epochs must be at least 1.")
+        _require(self.batch_size >= 1, "batch_size must be at least 1.")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named choice of models and of the settings they are tuned with."""
+
+    name: str
+    before: str
+    after: str | None
+    reward: str
+    sft: SftConfig
+    ppo: PpoConfig
+
+
+_FLAN = "google/flan-t5-base"
+ROBERTA = "facebook/roberta-hate-speech-dynabench-r4-target"
+_FLAN_LORA: dict[str, Any] = {"lora_r": 32, "lora_alpha": 32, "lora_targets": "q,v"}
+_FLAN_SFT = SftConfig(base=_FLAN, data="knkarthick/dialogsum", lora_dropout=0.05, **_FLAN_LORA)
+_FLAN_PPO = PpoConfig(
+    policy=_FLAN, reward=f"classifier:{ROBERTA}", data="knkarthick/dialogsum", **_FLAN_LORA
+)
+
+PRESETS = {
+    EMBEDDED: Preset(EMBEDDED, "before", "after", "classifier", SftConfig(), PpoConfig()),
+    "flan-t5": Preset("flan-t5", _FLAN, None, f"classifier:{ROBERTA}", _FLAN_SFT, _FLAN_PPO),
+    # The lab's exact settings, for those who want its run with a correct PPO.
+    "notebook": Preset(
+        "notebook",
+        _FLAN,
+        None,
+        f"classifier:{ROBERTA}",
+        _FLAN_SFT,
+        replace(
+            _FLAN_PPO,
+            scope="pair",
+            steps=10,
+            batch_size=16,
+            mini_batch_size=4,
+            ppo_epochs=1,
+            lr=1.41e-5,
+            min_response_tokens=100,
+            max_response_tokens=400,
+            min_dialogue_chars=200,
+            max_dialogue_chars=1000,
+        ),
+    ),
+}
+
+
+def find_preset(name: str) -> Preset:
+    """The preset called ``name``; ``UserError`` that lists the known ones otherwise."""
+    if name not in PRESETS:
+        raise UserError(f"Unknown preset '{name}': choose one of {', '.join(PRESETS)}.")
+    return PRESETS[name]
+
+
+def from_dict(kind: type, values: dict[str, Any]) -> Any:
+    """Builds the dataclass ``kind`` from ``values``; unknown keys are refused by name."""
+    known = {f.name for f in fields(kind)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise UserError(f"Unknown setting {', '.join(unknown)} for {kind.__name__}: remove it.")
+    return kind(**values)
+
+
+def cache_dir() -> Path:
+    """Where converted weights are kept: ``DETOX_CACHE`` or ``~/.cache/detox-arena``."""
+    import os
+
+    return Path(os.environ.get("DETOX_CACHE") or Path.home() / ".cache" / "detox-arena")

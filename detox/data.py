@@ -1,0 +1,174 @@
+"""Dialogues in, whatever their file or hub format; filtered, templated splits out."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from datasets import Dataset, concatenate_datasets
+
+from detox.config import EMBEDDED
+from detox.errors import UserError
+from detox.tasks import SUMMARIZE, Task
+
+EMBEDDED_DIALOGUES = Path(__file__).parent / "embedded" / "dialogues.jsonl"
+MAX_DIALOGUE_CHARS = 40_000
+SPLITS = ("train", "validation", "test")
+COLUMNS = ("id", "dialogue", "topic", "tone", "split", "references", "verbatim", "gentle")
+
+
+def check_dialogue(text: str) -> str:
+    """``text`` stripped and with plain line ends, or a ``UserError`` that says what is wrong."""
+    if not isinstance(text, str) or not text.strip():
+        raise UserError("The dialogue is empty: paste a conversation with at least one turn.")
+    if any(ord(char) < 32 and char not in "\n\r\t" for char in text) or "\ufffd" in text:
+        raise UserError("This is not plain text: paste the conversation as UTF-8 text.")
+    if len(text) > MAX_DIALOGUE_CHARS:
+        raise UserError(
+            f"The dialogue has {len(text):,} characters, at most {MAX_DIALOGUE_CHARS:,} are read: "
+            "cut it into parts and summarize each."
+        )
+    return text.replace("\r\n", "\n").replace("\r", "\n").strip()
+
+
+def load_dialogues(source: str = EMBEDDED, split: str | None = None) -> Dataset:
+    """Dialogues of ``source``: ``embedded``, a JSONL/CSV/Parquet file or a hub name.
+
+    Several sources may be joined by commas. DialogSum's fields are understood (``dialogue``,
+    ``summary`` or ``summary1..3``, ``topic``, ``fname`` or ``id``).
+
+    Returns a ``datasets.Dataset`` with the columns of ``COLUMNS``; ``references`` is a list of
+    human summaries, ``verbatim`` and ``gentle`` are empty where the source has none. A file
+    without a ``split`` field counts as every split.
+
+    Raises ``UserError`` for an unknown split, a missing, unreadable or empty source.
+    """
+    if split is not None and split not in SPLITS:
+        raise UserError(f"Unknown split '{split}': choose one of {', '.join(SPLITS)}.")
+    parts = [_load_one(name.strip(), split) for name in source.split(",") if name.strip()]
+    if not parts:
+        raise UserError("No dialogues were named: give 'embedded', a file or a hub name.")
+    return concatenate_datasets(parts) if len(parts) > 1 else parts[0]
+
+
+def _load_one(source: str, split: str | None) -> Dataset:
+    path = EMBEDDED_DIALOGUES if source == EMBEDDED else Path(source)
+    if path.is_file():
+        rows = _read_file(path)
+    elif path.suffix in (".jsonl", ".json", ".csv", ".parquet"):
+        raise UserError(f"There is no file {source}: check the path.")
+    else:
+        rows = _read_hub(source, split)
+    normal = [_normal(row, index, path.stem) for index, row in enumerate(rows)]
+    chosen = [row for row in normal if split is None or row["split"] in ("", split)]
+    if not chosen:
+        raise UserError(f"{source} holds no dialogues for the split '{split or 'all'}'.")
+    return Dataset.from_list(chosen)
+
+
+def _read_file(path: Path) -> list[dict[str, Any]]:
+    try:
+        if path.suffix in (".jsonl", ".json"):
+            with path.open(encoding="utf-8") as lines:
+                rows = [json.loads(line) for line in lines if line.strip()]
+        elif path.suffix == ".csv":
+            rows = pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")
+        elif path.suffix == ".parquet":
+            rows = pd.read_parquet(path).fillna("").to_dict("records")
+        else:
+            raise UserError(f"{path.name} is not a JSONL, CSV or Parquet file.")
+    except (ValueError, OSError) as error:
+        raise UserError(
+            f"{path.name} cannot be read as {path.suffix[1:].upper()}: save it as UTF-8 text with "
+            "one dialogue a row."
+        ) from error
+    if not all(isinstance(row, dict) for row in rows):
+        raise UserError(f"{path.name} must hold one JSON object a line.")
+    return rows
+
+
+def _read_hub(name: str, split: str | None) -> Iterable[dict[str, Any]]:
+    from datasets import load_dataset
+
+    try:
+        if split is not None:
+            return [dict(row, split=split) for row in load_dataset(name, split=split)]
+        whole = load_dataset(name)
+        return [dict(row, split=part) for part in whole for row in whole[part]]
+    except Exception as error:  # the hub client raises a dozen unrelated classes when offline
+        raise UserError(
+            f"The dialogues '{name}' are neither a file nor reachable on the Hugging Face hub: "
+            "check the name and the connection, or give a local JSONL, CSV or Parquet file."
+        ) from error
+
+
+def _normal(row: dict[str, Any], index: int, stem: str) -> dict[str, Any]:
+    dialogue = row.get("dialogue")
+    if not isinstance(dialogue, str) or not dialogue.strip():
+        raise UserError(f"Row {index + 1} has no text in the field 'dialogue': add it.")
+    keys = ("summary", "summary1", "summary2", "summary3")
+    given = row.get("references")
+    references = [str(text) for text in given] if isinstance(given, list | tuple) else []
+    references += [str(row[key]) for key in keys if row.get(key)]
+    verbatim, gentle = str(row.get("summary_verbatim", "")), str(row.get("summary_gentle", ""))
+    if not references and gentle:
+        references = [gentle]
+    return {
+        "id": str(row.get("id") or row.get("fname") or f"{stem}-{index:05d}"),
+        "dialogue": check_dialogue(dialogue),
+        "topic": str(row.get("topic") or row.get("topic1") or ""),
+        "tone": str(row.get("tone") or ""),
+        "split": str(row.get("split") or ""),
+        "references": references,
+        "verbatim": verbatim,
+        "gentle": gentle,
+    }
+
+
+def filter_by_length(dialogues: Dataset, min_chars: int, max_chars: int) -> Dataset:
+    """Dialogues of ``min_chars`` to ``max_chars`` characters (the lab keeps 200 to 1000)."""
+    kept = [i for i, text in enumerate(dialogues["dialogue"]) if min_chars <= len(text) <= max_chars]
+    if not kept:
+        raise UserError(f"No dialogue has between {min_chars} and {max_chars} characters.")
+    return dialogues.select(kept)
+
+
+def is_rude(row: dict[str, Any]) -> bool:
+    """Whether a speaker of the dialogue is rude, mocking or insulting."""
+    return row["tone"] in ("rude", "mocking", "insulting")
+
+
+def prompts(dialogues: Dataset, task: Task = SUMMARIZE) -> list[str]:
+    """One prompt a dialogue, in order."""
+    return [task.prompt(text) for text in dialogues["dialogue"]]
+
+
+def targets(dialogues: Dataset, style: str, rng: random.Random) -> list[str]:
+    """One summary a dialogue to learn from: ``style`` where there is one, else a random reference.
+
+    Raises ``UserError`` when a dialogue has no summary at all.
+    """
+    chosen = []
+    for row in dialogues:
+        if not row[style] and not row["references"]:
+            raise UserError(f"The dialogue {row['id']} has no summary to learn from: add one.")
+        chosen.append(row[style] or rng.choice(row["references"]))
+    return chosen
+
+
+class LengthSampler:
+    """Draws response limits of ``low`` to ``high`` tokens, both included, from its own generator."""
+
+    def __init__(self, low: int, high: int, rng: random.Random) -> None:
+        if not 1 <= low <= high:
+            raise ValueError(f"need 1 <= low <= high, got {low} and {high}")
+        self.choices: Sequence[int] = range(low, high + 1)
+        self.rng = rng
+
+    def __call__(self) -> int:
+        """The next limit, in tokens."""
+        return self.rng.choice(self.choices)
