@@ -159,7 +159,8 @@ class ClassifierConfig:
     lr: float = option(5e-4, "peak learning rate, decayed linearly")
     lora_r: int = option(16, "rank of the adapter")
     lora_alpha: int = option(32, "scale of the adapter")
-    own_repeats: int = option(3, "times the project's own sentences are repeated")
+    max_tweets: int = option(4000, "tweets to learn from, half of them hate; more cost time")
+    own_repeats: int = option(2, "times the project's own sentences are repeated")
     max_tokens: int = option(128, "sentences are cut here, in tokens")
     seed: int = option(0, "seed of weights and order")
 

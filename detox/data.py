@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from datasets import Dataset, concatenate_datasets
 
@@ -18,6 +20,8 @@ from detox.tasks import SUMMARIZE, Task
 EMBEDDED_DIALOGUES = Path(__file__).parent / "embedded" / "dialogues.jsonl"
 MAX_DIALOGUE_CHARS = 40_000
 SPLITS = ("train", "validation", "test")
+# control characters, halves of surrogate pairs, and what undecodable bytes are read as
+_BINARY = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffd]")
 COLUMNS = ("id", "dialogue", "topic", "tone", "split", "references", "verbatim", "gentle")
 
 
@@ -25,7 +29,7 @@ def check_dialogue(text: str) -> str:
     """``text`` stripped and with plain line ends, or a ``UserError`` that says what is wrong."""
     if not isinstance(text, str) or not text.strip():
         raise UserError("The dialogue is empty: paste a conversation with at least one turn.")
-    if any(ord(char) < 32 and char not in "\n\r\t" for char in text) or "\ufffd" in text:
+    if _BINARY.search(text):
         raise UserError("This is not plain text: paste the conversation as UTF-8 text.")
     if len(text) > MAX_DIALOGUE_CHARS:
         raise UserError(
@@ -73,7 +77,7 @@ def _load_one(source: str, split: str | None) -> Dataset:
 def _read_file(path: Path) -> list[dict[str, Any]]:
     try:
         if path.suffix in (".jsonl", ".json"):
-            with path.open(encoding="utf-8") as lines:
+            with path.open(encoding="utf-8-sig") as lines:
                 rows = [json.loads(line) for line in lines if line.strip()]
         elif path.suffix == ".csv":
             rows = pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")
@@ -110,23 +114,31 @@ def _normal(row: dict[str, Any], index: int, stem: str) -> dict[str, Any]:
     dialogue = row.get("dialogue")
     if not isinstance(dialogue, str) or not dialogue.strip():
         raise UserError(f"Row {index + 1} has no text in the field 'dialogue': add it.")
-    keys = ("summary", "summary1", "summary2", "summary3")
+    try:
+        dialogue = check_dialogue(dialogue)
+    except UserError as error:
+        raise UserError(f"Row {index + 1}: {error}") from error
     given = row.get("references")
-    references = [str(text) for text in given] if isinstance(given, list | tuple) else []
-    references += [str(row[key]) for key in keys if row.get(key)]
-    verbatim, gentle = str(row.get("summary_verbatim", "")), str(row.get("summary_gentle", ""))
+    listed = list(given) if isinstance(given, list | tuple | np.ndarray) else []
+    keys = ("summary", "summary1", "summary2", "summary3")
+    references = [text for text in map(_text, (*listed, *map(row.get, keys))) if text]
+    gentle = _text(row.get("summary_gentle"))
     if not references and gentle:
         references = [gentle]
     return {
-        "id": str(row.get("id") or row.get("fname") or f"{stem}-{index:05d}"),
-        "dialogue": check_dialogue(dialogue),
-        "topic": str(row.get("topic") or row.get("topic1") or ""),
-        "tone": str(row.get("tone") or ""),
-        "split": str(row.get("split") or ""),
+        "id": _text(row.get("id")) or _text(row.get("fname")) or f"{stem}-{index:05d}",
+        "dialogue": dialogue,
+        "topic": _text(row.get("topic")) or _text(row.get("topic1")),
+        "tone": _text(row.get("tone")),
+        "split": _text(row.get("split")),
         "references": references,
-        "verbatim": verbatim,
+        "verbatim": _text(row.get("summary_verbatim")),
         "gentle": gentle,
     }
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value).encode("utf-8", "replace").decode()
 
 
 def filter_by_length(dialogues: Dataset, min_chars: int, max_chars: int) -> Dataset:

@@ -1,0 +1,1 @@
+"""PPO for causal and encoder-decoder policies, by §5 of the design."""

@@ -1,0 +1,125 @@
+"""The models an app holds: loaded once in the background, used by one request at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from detox.config import Sampling
+from detox.data import check_dialogue
+from detox.errors import UserError
+from detox.generation import compare
+from detox.models import Policy, load_policies
+from detox.rewards import HateClassifier, load_classifier_reward
+from detox.tasks import SUMMARIZE
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far loading is; ``error`` is a sentence for people when it failed."""
+
+    ready: bool
+    share: float
+    text: str
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One policy's response; scores are None while it is still being written."""
+
+    policy: str
+    text: str
+    words: int
+    reward: float | None = None
+    toxicity: float | None = None
+
+
+class Workbench:
+    """Policies by name and a hate classifier.
+
+    ``start`` returns at once. Generation is serialised by a lock: two requests at a time on
+    the same cores would only make both slower.
+    """
+
+    def __init__(self, policies: dict[str, str], classifier: str = "") -> None:
+        self.specs, self.classifier = policies, classifier
+        self.policies: dict[str, Policy] = {}
+        self.judge: HateClassifier | None = None
+        self._status = Status(False, 0.0, "waiting to load the models")
+        self._lock = threading.Lock()
+        self._loaded = threading.Event()
+        self._started = False
+
+    def start(self) -> None:
+        """Begins loading in the background; further calls do nothing."""
+        with self._lock:
+            if self._started:
+                return
+            self._started = True
+        threading.Thread(target=self._load, daemon=True, name="model-loader").start()
+
+    def status(self) -> Status:
+        """How far loading is, at any time and without waiting."""
+        return self._status
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Blocks until the models are there; ``UserError`` when they cannot be loaded."""
+        self.start()
+        self._loaded.wait(timeout)
+        if self._status.error:
+            raise UserError(self._status.error)
+        if not self._status.ready:
+            raise UserError("The models are still loading: try again in a moment.")
+
+    def compare(
+        self, names: Sequence[str], dialogue: str, sampling: Sampling
+    ) -> Iterator[tuple[Side, ...]]:
+        """Responses of the policies ``names`` to ``dialogue`` as they grow, scored at the end.
+
+        Raises ``UserError`` for unusable dialogues, unknown policies and failed loading.
+        """
+        text = check_dialogue(dialogue)
+        self.wait()
+        unknown = [name for name in names if name not in self.policies]
+        if unknown:
+            known = ", ".join(self.policies)
+            raise UserError(f"Unknown policy '{unknown[0]}': choose one of {known}.")
+        assert self.judge is not None
+        chosen = [self.policies[name] for name in names]
+        texts: tuple[str, ...] = ("",) * len(names)
+        with self._lock:
+            for texts in compare(chosen, SUMMARIZE.prompt(text), sampling):
+                yield tuple(
+                    Side(name, t, len(t.split())) for name, t in zip(names, texts, strict=True)
+                )
+            scores = self.judge.rate(texts)
+        yield tuple(
+            Side(name, t, len(t.split()), float(reward), float(toxicity))
+            for name, t, reward, toxicity in zip(
+                names, texts, scores.reward, scores.toxicity, strict=True
+            )
+        )
+
+    def _load(self) -> None:
+        try:
+            self._tell(0.05, "loading the hate classifier")
+            judge = load_classifier_reward(self.classifier)
+            self._tell(0.2, "loading the policies")
+            policies = load_policies(
+                self.specs, lambda share, text: self._tell(0.2 + 0.8 * share, text)
+            )
+            self.judge, self.policies = judge, policies
+            self._status = Status(True, 1.0, "ready")
+        except UserError as error:
+            self._status = Status(False, 1.0, "loading failed", str(error))
+        except Exception as error:  # a thread's traceback would be seen by nobody
+            self._status = Status(
+                False, 1.0, "loading failed", f"The models could not be loaded ({error})."
+            )
+        finally:
+            self._loaded.set()
+
+    def _tell(self, share: float, text: str) -> None:
+        self._status = Status(False, share, text)
