@@ -55,7 +55,8 @@ class Lora:
     @property
     def target_modules(self) -> str | list[str]:
         """As peft wants it: the word ``all-linear`` or a list of names."""
-        return self.targets if self.targets == "all-linear" else self.targets.split(",")
+        names = [name.strip() for name in self.targets.split(",") if name.strip()]
+        return "all-linear" if names == ["all-linear"] else names
 
 
 @dataclass(frozen=True)

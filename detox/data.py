@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,7 @@ def _read_file(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _read_hub(name: str, split: str | None) -> Iterable[dict[str, Any]]:
+def _read_hub(name: str, split: str | None) -> list[dict[str, Any]]:
     from datasets import load_dataset
 
     try:
@@ -143,7 +143,9 @@ def _text(value: Any) -> str:
 
 def filter_by_length(dialogues: Dataset, min_chars: int, max_chars: int) -> Dataset:
     """Dialogues of ``min_chars`` to ``max_chars`` characters (the lab keeps 200 to 1000)."""
-    kept = [i for i, text in enumerate(dialogues["dialogue"]) if min_chars <= len(text) <= max_chars]
+    kept = [
+        i for i, text in enumerate(dialogues["dialogue"]) if min_chars <= len(text) <= max_chars
+    ]
     if not kept:
         raise UserError(f"No dialogue has between {min_chars} and {max_chars} characters.")
     return dialogues.select(kept)
@@ -173,7 +175,7 @@ def targets(dialogues: Dataset, style: str, rng: random.Random) -> list[str]:
 
 
 class LengthSampler:
-    """Draws response limits of ``low`` to ``high`` tokens, both included, from its own generator."""
+    """Draws response limits of ``low`` to ``high`` tokens, both included, from ``rng``."""
 
     def __init__(self, low: int, high: int, rng: random.Random) -> None:
         if not 1 <= low <= high:

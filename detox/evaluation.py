@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,15 +12,31 @@ from rouge_score import rouge_scorer
 
 from detox.config import Sampling
 from detox.data import is_rude, prompts
-from detox.errors import UserError
 from detox.generation import Done, generate
 from detox.models import Policy
+from detox.results import (
+    ROUGE,
+    TABLE,
+    Row,
+    read_results,
+    summarise,
+    table,
+    write_results,
+    write_table,
+)
 from detox.rewards import HateClassifier
-from detox.statistics import paired_difference
 
-Row = dict[str, Any]
-ROUGE = ("rouge1", "rouge2", "rougeL")
-TABLE = ("query", "before", "after", "reward_before", "reward_after", "reward_diff")
+__all__ = [
+    "ROUGE",
+    "TABLE",
+    "about",
+    "compare_policies",
+    "read_results",
+    "summarise",
+    "table",
+    "write_results",
+    "write_table",
+]
 
 
 def compare_policies(
@@ -97,109 +110,6 @@ def _rouge(scorer: Any, text: str, references: Sequence[str]) -> dict[str, float
     }
 
 
-def summarise(rows: Sequence[Row]) -> dict[str, Any]:
-    """Paired statistics of ``rows``: all of them, the rude dialogues, and the others.
-
-    For each of reward, toxicity, words and ROUGE: mean and standard deviation before and
-    after, and the mean difference with its 95 % interval (bootstrap over dialogues) and
-    verdict; for toxicity also the share above 0.5.
-    """
-    if not rows:
-        raise UserError("There is nothing to compare: give at least one dialogue.")
-    groups = {
-        "all": list(rows),
-        "rude": [row for row in rows if row["rude"]],
-        "others": [row for row in rows if not row["rude"]],
-    }
-    return {name: _group(chosen) for name, chosen in groups.items() if chosen}
-
-
-def _group(rows: Sequence[Row]) -> dict[str, Any]:
-    result: dict[str, Any] = {"n": len(rows)}
-    for key in ("reward", "toxicity", "words", *ROUGE):
-        before = [row["before"][key] for row in rows]
-        after = [row["after"][key] for row in rows]
-        if any(value is None for value in before):
-            continue
-        gap = paired_difference(before, after, [row["id"] for row in rows])
-        result[key] = {
-            "before_mean": _round(np.mean(before)),
-            "before_std": _round(np.std(before)),
-            "after_mean": _round(np.mean(after)),
-            "after_std": _round(np.std(after)),
-            "difference": _round(gap.mean),
-            "low": _round(gap.low),
-            "high": _round(gap.high),
-            "verdict": gap.verdict,
-        }
-    for side in ("before", "after"):
-        share = np.mean([row[side]["toxicity"] > 0.5 for row in rows])
-        result["toxicity"][f"{side}_above_half"] = _round(share)
-    return result
-
-
-def _round(value: Any) -> float:
-    return round(float(value), 4)
-
-
-def write_results(folder: Path, rows: Sequence[Row], about: dict[str, Any]) -> None:
-    """Writes ``compare.jsonl`` (rows), ``summary.json`` and ``compare.csv`` (the lab's table).
-
-    Raises ``UserError`` when the folder cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "compare.jsonl").write_text(
-            "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
-        )
-        (folder / "summary.json").write_text(
-            json.dumps(about | {"groups": summarise(rows)}, indent=2) + "\n", encoding="utf-8"
-        )
-        write_table(folder / "compare.csv", rows)
-    except OSError as error:
-        raise UserError(f"The results cannot be written to {folder}: {error.strerror}.") from error
-
-
-def table(rows: Sequence[Row]) -> list[list[Any]]:
-    """The lab's table: query, before, after and rewards, largest gain first (``TABLE``)."""
-    ordered = sorted(rows, key=lambda row: -float(row["reward_diff"]))
-    return [
-        [
-            row["dialogue"],
-            row["before"]["text"],
-            row["after"]["text"],
-            row["before"]["reward"],
-            row["after"]["reward"],
-            row["reward_diff"],
-        ]
-        for row in ordered
-    ]
-
-
-def write_table(path: Path, rows: Sequence[Row]) -> None:
-    """Writes ``table`` as CSV; cells that a spreadsheet would run as a formula are quoted."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(TABLE)
-        writer.writerows([[_inert(cell) for cell in line] for line in table(rows)])
-
-
-def _inert(cell: Any) -> Any:
-    return f"'{cell}" if isinstance(cell, str) and cell[:1] in tuple("=+-@\t\r") else cell
-
-
-def read_results(folder: Path) -> tuple[list[Row], dict[str, Any]]:
-    """Rows and summary that ``write_results`` wrote; ``UserError`` when there are none."""
-    try:
-        lines = (folder / "compare.jsonl").read_text(encoding="utf-8").splitlines()
-        about = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        return [json.loads(line) for line in lines], about
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"There are no readable results in {folder}: run 'python -m detox evaluate' first."
-        ) from error
-
-
 def about(
     before: Policy, after: Policy, judge: HateClassifier, sampling: Sampling, data: str, split: str
 ) -> dict[str, Any]:
@@ -212,5 +122,3 @@ def about(
         "data": data,
         "split": split,
     }
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from queue import Queue
 from threading import Thread
 from typing import Any
@@ -80,19 +81,12 @@ def _by_weights(policies: Sequence[Policy]) -> list[list[int]]:
     return list(groups.values())
 
 
-class _seeded:
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Sampling inside depends on the seed alone, and leaves the global generator as it was."""
-
-    def __init__(self, seed: int, device: torch.device) -> None:
-        self.seed = seed
-        self.fork = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
-
-    def __enter__(self) -> None:
-        self.fork.__enter__()
-        torch.manual_seed(self.seed)
-
-    def __exit__(self, *error: Any) -> None:
-        self.fork.__exit__(*error)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
 
 def _batch(policies: Sequence[Policy], prompts: Sequence[str], sampling: Sampling) -> list[str]:
@@ -153,9 +147,7 @@ def _inputs(policy: Policy, prompts: Sequence[str]) -> dict[str, torch.Tensor]:
     tokenizer = policy.tokenizer
     side = "right" if policy.is_encoder_decoder else "left"
     encoded = tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side=side)
-    return {
-        key: encoded[key].to(policy.model.device) for key in ("input_ids", "attention_mask")
-    }
+    return {key: encoded[key].to(policy.model.device) for key in ("input_ids", "attention_mask")}
 
 
 def _adapters(policies: Sequence[Policy]) -> dict[str, Any]:

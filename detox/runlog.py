@@ -48,8 +48,12 @@ class RunLog:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The recorded steps of a run, in order; empty when there are none."""
+    """The recorded steps of a run, in order; empty when there are none.
+
+    A last line without its end is left out: it is being written, or its run was cut off there.
+    """
     path = folder / "metrics.jsonl"
     if not path.is_file():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
+    return [json.loads(line) for line in whole.splitlines()]

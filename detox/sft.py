@@ -25,8 +25,8 @@ from detox.data import load_dialogues, prompts, targets
 from detox.errors import UserError
 from detox.models import (
     add_adapter,
-    fingerprint,
     find_source,
+    fingerprint,
     load_base,
     parameter_counts,
     save_adapter,
@@ -157,14 +157,14 @@ class Collator:
         joined = [torch.tensor(row["prompt"] + row["target"]) for row in rows]
         mask = pad_sequence([torch.ones_like(i) for i in joined], True, 0, "left")
         keep = longest + 1  # the position before the first summary token predicts it
-        labels = torch.full((len(rows), keep), IGNORED)
+        kept = torch.full((len(rows), keep), IGNORED)
         for i, row in enumerate(rows):
-            labels[i, keep - len(row["target"]) :] = torch.tensor(row["target"])
+            kept[i, keep - len(row["target"]) :] = torch.tensor(row["target"])
         return {
             "input_ids": pad_sequence(joined, True, self.pad, "left"),
             "attention_mask": mask,
             "position_ids": (mask.cumsum(1) - 1).clamp(min=0),
-            "labels": labels,
+            "labels": kept,
             "logits_to_keep": keep,
         }
 
@@ -186,7 +186,8 @@ class _Recorder(TrainerCallback):
         numbers = {key: float(logs[key]) for key in ("loss", "grad_norm", "learning_rate")}
         self.log.write(state.global_step, numbers | {"seconds": round(seconds, 2)})
         self.tell(
-            f"step {state.global_step}/{args.max_steps}  loss {numbers['loss']:.3f}  {seconds:.1f} s"
+            f"step {state.global_step}/{args.max_steps}  "
+            f"loss {numbers['loss']:.3f}  {seconds:.1f} s"
         )
 
 

@@ -20,9 +20,7 @@ class Task:
 
 
 # The wording of the FLAN-T5 detox lab, so that its results and ours start from the same question.
-SUMMARIZE = Task(
-    "summarize", "\nSummarize the following conversation.\n\n{text}\n\nSummary:\n"
-)
+SUMMARIZE = Task("summarize", "\nSummarize the following conversation.\n\n{text}\n\nSummary:\n")
 SENTIMENT = Task(
     "sentiment", "\nIs the following review positive or negative?\n\n{text}\n\nSentiment:\n"
 )

@@ -1,18 +1,29 @@
-"""The models an app holds: loaded once in the background, used by one request at a time."""
+"""The models an app holds: loaded once in the background, used by one request at a time.
+
+The model libraries take seconds to import, so they are imported by the thread that loads.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from detox.config import Sampling
 from detox.data import check_dialogue
 from detox.errors import UserError
-from detox.generation import compare
-from detox.models import Policy, load_policies
-from detox.rewards import HateClassifier, load_classifier_reward
+from detox.results import Row
 from detox.tasks import SUMMARIZE
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from detox.models import Policy
+    from detox.rewards import HateClassifier
+
+# Dialogues of a batch that are computed before another request gets its turn.
+TURN = 5
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,8 @@ class Workbench:
     def __init__(self, policies: dict[str, str], classifier: str = "") -> None:
         self.specs, self.classifier = policies, classifier
         self.policies: dict[str, Policy] = {}
+        # known as soon as the files were found, long before their weights are loaded
+        self.fingerprints: dict[str, str] = {}
         self.judge: HateClassifier | None = None
         self._status = Status(False, 0.0, "waiting to load the models")
         self._lock = threading.Lock()
@@ -81,11 +94,10 @@ class Workbench:
         Raises ``UserError`` for unusable dialogues, unknown policies and failed loading.
         """
         text = check_dialogue(dialogue)
+        self.check_names(names)
         self.wait()
-        unknown = [name for name in names if name not in self.policies]
-        if unknown:
-            known = ", ".join(self.policies)
-            raise UserError(f"Unknown policy '{unknown[0]}': choose one of {known}.")
+        from detox.generation import compare
+
         assert self.judge is not None
         chosen = [self.policies[name] for name in names]
         texts: tuple[str, ...] = ("",) * len(names)
@@ -102,8 +114,41 @@ class Workbench:
             )
         )
 
+    def evaluate(
+        self, before: str, after: str, dialogues: Dataset, sampling: Sampling
+    ) -> Iterator[list[Row]]:
+        """Rows of ``detox.evaluation.compare_policies``, ``TURN`` dialogues at a time.
+
+        Other requests get their turn in between. Raises ``UserError`` as ``compare`` does.
+        """
+        self.check_names((before, after))
+        self.wait()
+        from detox.evaluation import compare_policies
+
+        assert self.judge is not None
+        first, second = self.policies[before], self.policies[after]
+        for start in range(0, len(dialogues), TURN):
+            part = dialogues.select(range(start, min(start + TURN, len(dialogues))))
+            with self._lock:
+                rows = compare_policies(first, second, part, self.judge, sampling)
+            yield rows
+
+    def check_names(self, names: Sequence[str]) -> None:
+        """Raises ``UserError`` that lists the known policies when one of ``names`` is not."""
+        for name in names:
+            if name not in self.specs:
+                known = ", ".join(self.specs)
+                raise UserError(f"Unknown policy '{name}': choose one of {known}.")
+
     def _load(self) -> None:
         try:
+            self._tell(0.0, "starting the model libraries")
+            from detox.models import find_source, fingerprint, load_policies
+            from detox.rewards import load_classifier_reward
+
+            self.fingerprints = {
+                name: fingerprint(find_source(spec)) for name, spec in self.specs.items()
+            }
             self._tell(0.05, "loading the hate classifier")
             judge = load_classifier_reward(self.classifier)
             self._tell(0.2, "loading the policies")

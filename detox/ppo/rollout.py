@@ -110,7 +110,7 @@ def response_mask(response: Tensor, eos: int) -> Tensor:
 def texts(tokenizer: PreTrainedTokenizerBase, rollout: Rollout) -> list[str]:
     """The responses as a person would read them: no special tokens, no outer blanks."""
     return [
-        tokenizer.decode(row[keep.bool()], skip_special_tokens=True).strip()
+        str(tokenizer.decode(row[keep.bool()], skip_special_tokens=True)).strip()
         for row, keep in zip(rollout.response, rollout.mask, strict=True)
     ]
 

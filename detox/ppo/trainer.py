@@ -45,7 +45,7 @@ Tell = Callable[[str], None]
 CHECKPOINT = "checkpoint.pt"
 
 
-class Diverged(Exception):
+class DivergedError(Exception):
     """Training numbers left the range in which another step makes sense."""
 
 
@@ -96,7 +96,7 @@ def train_ppo(
             break
         try:
             stats = ppo_step(state, tokenizer, reward, queries, config)
-        except Diverged as reason:
+        except DivergedError as reason:
             stopped = str(reason)
             if (folder / CHECKPOINT).is_file():
                 _restore(state, folder, reward)
@@ -142,7 +142,7 @@ def ppo_step(
     # 2. Score the responses as text.
     scores = reward.score(chosen, responses)
     if not torch.isfinite(scores).all():
-        raise Diverged("the reward source gave a number that is not finite")
+        raise DivergedError("the reward source gave a number that is not finite")
     scored = time.perf_counter()
     # 3. What policy, reference and value head think of every token, before any update.
     logprobs, ref_logprobs, values = assess(
@@ -214,13 +214,18 @@ def _update(
 ) -> dict[str, float]:
     part = rollout.rows(index)
     width = part.response.shape[1]
-    old = [x[index, :width].to(part.mask.device) for x in (logprobs, values, advantages, returns)]
+    old_logprobs, old_values, advantages, returns = (
+        x[index, :width].to(part.mask.device) for x in (logprobs, values, advantages, returns)
+    )
     logits, hidden = forward(state.model, part)
     new_logprobs = ppo.token_logprobs(logits, part.response)
     result = ppo.losses(
         new_logprobs,
         state.head(hidden),
-        *old,
+        old_logprobs,
+        old_values,
+        advantages,
+        returns,
         part.mask,
         clip=config.clip,
         clip_value=config.clip_value,
@@ -235,7 +240,7 @@ def _update(
         "ratio": float(result.mean_ratio),
     }
     if not math.isfinite(numbers["loss/total"]):
-        raise Diverged("the loss is not finite")
+        raise DivergedError("the loss is not finite")
     if numbers["ratio"] > config.ratio_threshold:
         return numbers | {"skipped": 1.0, "grad_norm": 0.0}
     state.optimizer.zero_grad()
@@ -243,7 +248,7 @@ def _update(
     parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
     norm = float(torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm))
     if not math.isfinite(norm):
-        raise Diverged("the gradient is not finite")
+        raise DivergedError("the gradient is not finite")
     state.optimizer.step()
     return numbers | {"skipped": 0.0, "grad_norm": norm}
 
@@ -331,9 +336,7 @@ def _restore(state: State, folder: Path, reward: RewardSource) -> None:
         reward.stds = content["standardised"]["stds"]
 
 
-def _lineage(
-    config: PpoConfig, state: State, reward: RewardSource, stopped: str
-) -> dict[str, Any]:
+def _lineage(config: PpoConfig, state: State, reward: RewardSource, stopped: str) -> dict[str, Any]:
     source = find_source(config.policy)
     folder = Path(config.output)
     parent = source.adapters[-1] if source.adapters else None

@@ -1,0 +1,5 @@
+"""Makes ``python -m detox`` work."""
+
+from detox.cli import run
+
+run()

@@ -1,0 +1,210 @@
+"""``python -m detox``: everything the package does, from a terminal."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, fields, replace
+from pathlib import Path
+from typing import Any
+
+from detox.config import (
+    EMBEDDED,
+    PRESETS,
+    ClassifierConfig,
+    PpoConfig,
+    Sampling,
+    SftConfig,
+    find_preset,
+)
+from detox.errors import UserError
+
+# The model libraries take seconds to import: each command imports what it needs.
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; 0 when done, 2 after one sentence about what went wrong."""
+    arguments = parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], None] = arguments.run
+    try:
+        command(arguments)
+    except UserError as error:
+        print(f"detox: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("detox: interrupted; runs continue from their last checkpoint with --resume.")
+        return 130
+    return 0
+
+
+def run() -> None:
+    """The ``detox`` command."""
+    sys.exit(main())
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line; each configuration field is an option of the same name."""
+    top = argparse.ArgumentParser(prog="detox", description=__doc__)
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    compare = commands.add_parser("compare", help="summarize one dialogue before and after")
+    compare.add_argument("dialogue", help="a text file, or - for standard input")
+    _add_versions(compare)
+    add_options(compare, Sampling)
+    compare.set_defaults(run=_compare)
+
+    score = commands.add_parser("score", help="reward and toxicity of texts")
+    score.add_argument("text", nargs="+", help="texts to score")
+    _add_classifier(score)
+    score.set_defaults(run=_score)
+
+    evaluate = commands.add_parser("evaluate", help="before against after on many dialogues")
+    _add_versions(evaluate)
+    evaluate.add_argument("--data", default=EMBEDDED, help="dialogues, as for training")
+    evaluate.add_argument("--split", default="test", help="train, validation or test")
+    evaluate.add_argument("--limit", type=int, default=0, help="first N dialogues only; 0 is all")
+    evaluate.add_argument("--output", default="runs/evaluation", help="folder of the results")
+    add_options(evaluate, Sampling)
+    evaluate.set_defaults(run=_evaluate)
+
+    classifier = commands.add_parser("classifier", help="train the embedded hate classifier")
+    add_options(classifier, ClassifierConfig)
+    classifier.set_defaults(run=_classifier)
+
+    for name, kind, action, text in (
+        ("sft", SftConfig, _sft, "teach a base model to summarize (LoRA)"),
+        ("ppo", PpoConfig, _ppo, "tune a policy against a reward, leashed by KL"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--preset", default=EMBEDDED, help=f"one of {', '.join(PRESETS)}")
+        command.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+        add_options(command, kind)
+        command.set_defaults(run=action)
+    return top
+
+
+def _add_versions(command: argparse.ArgumentParser) -> None:
+    help_text = "before, after, BASE, BASE+ADAPTER or an adapter folder"
+    command.add_argument("--before", default="before", help=help_text)
+    command.add_argument("--after", default="after", help=help_text)
+    _add_classifier(command)
+
+
+def _add_classifier(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--classifier", default="", help="hub name or folder; the embedded one by default"
+    )
+    command.add_argument("--label", default=None, help="label to reward, if its name says nothing")
+
+
+def add_options(command: argparse.ArgumentParser, kind: type) -> None:
+    """Makes each field of the configuration ``kind`` an option that is absent unless given."""
+    for field in fields(kind):
+        assert field.default is not MISSING
+        command.add_argument(
+            "--" + field.name.replace("_", "-"),
+            type=type(field.default),
+            default=argparse.SUPPRESS,
+            metavar=type(field.default).__name__.upper(),
+            help=f"{field.metadata['help']} (default {field.default!r})",
+        )
+
+
+def chosen_options(arguments: argparse.Namespace, defaults: Any) -> Any:
+    """``defaults`` with the options that were given on the command line in their place."""
+    given = {
+        field.name: getattr(arguments, field.name)
+        for field in fields(defaults)
+        if hasattr(arguments, field.name)
+    }
+    return replace(defaults, **given)
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    from detox.data import check_dialogue
+    from detox.workbench import Workbench
+
+    dialogue = check_dialogue(_read_text(arguments.dialogue))
+    sampling = chosen_options(arguments, Sampling())
+    bench = Workbench({"before": arguments.before, "after": arguments.after}, arguments.classifier)
+    *_, sides = bench.compare(("before", "after"), dialogue, sampling)
+    for side in sides:
+        print(f"{side.policy}: {side.text}")
+        print(f"  reward {side.reward:+.2f}  toxicity {side.toxicity:.1%}  {side.words} words")
+    first, second = (side.reward or 0.0 for side in sides)
+    print(f"reward difference {second - first:+.2f}")
+
+
+def _read_text(name: str) -> str:
+    try:
+        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise UserError(f"{name} cannot be read: check the path.") from error
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{name} is not a text file: save the dialogue as UTF-8 text.") from error
+
+
+def _score(arguments: argparse.Namespace) -> None:
+    from detox.rewards import load_classifier_reward
+
+    judge = load_classifier_reward(arguments.classifier, gentle_label=arguments.label)
+    scores = judge.rate(arguments.text)
+    for text, reward, toxicity in zip(arguments.text, scores.reward, scores.toxicity, strict=True):
+        print(f"reward {float(reward):+.3f}  toxicity {float(toxicity):.1%}  {text}")
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from detox.data import load_dialogues
+    from detox.evaluation import about, compare_policies, summarise, write_results
+    from detox.models import load_policies
+    from detox.rewards import load_classifier_reward
+
+    sampling = chosen_options(arguments, Sampling())
+    dialogues = load_dialogues(arguments.data, arguments.split)
+    if arguments.limit > 0:
+        dialogues = dialogues.select(range(min(arguments.limit, len(dialogues))))
+    judge = load_classifier_reward(arguments.classifier, gentle_label=arguments.label)
+    policies = load_policies({"before": arguments.before, "after": arguments.after})
+    before, after = policies["before"], policies["after"]
+    rows = compare_policies(before, after, dialogues, judge, sampling, _progress)
+    origin = about(before, after, judge, sampling, arguments.data, arguments.split)
+    write_results(Path(arguments.output), rows, origin)
+    for group, numbers in summarise(rows).items():
+        toxicity = numbers["toxicity"]
+        print(
+            f"{group} (n = {numbers['n']}): toxicity {toxicity['before_mean']:.4f} -> "
+            f"{toxicity['after_mean']:.4f}, difference {toxicity['difference']:+.4f} "
+            f"[{toxicity['low']:+.4f}, {toxicity['high']:+.4f}] {toxicity['verdict']}"
+        )
+    print(f"results in {arguments.output}")
+
+
+def _progress(finished: int, total: int) -> None:
+    print(f"{finished}/{total} responses", flush=True)
+
+
+def _tell(text: str) -> None:
+    print(text, flush=True)
+
+
+def _classifier(arguments: argparse.Namespace) -> None:
+    from detox.classifier import train_classifier
+
+    train_classifier(chosen_options(arguments, ClassifierConfig()), _tell)
+
+
+def _sft(arguments: argparse.Namespace) -> None:
+    from detox.sft import train_sft
+
+    config = chosen_options(arguments, find_preset(arguments.preset).sft)
+    train_sft(config, arguments.resume, _tell)
+
+
+def _ppo(arguments: argparse.Namespace) -> None:
+    from detox.ppo.trainer import train_ppo
+
+    config = chosen_options(arguments, find_preset(arguments.preset).ppo)
+    train_ppo(config, arguments.resume, _tell)

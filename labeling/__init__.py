@@ -1,0 +1,1 @@
+"""What people prefer: pairs in, picks kept, win rates and preference datasets out."""

@@ -1,0 +1,114 @@
+"""Fixtures for every test: a world without network, and tiny models in folders.
+
+``tiny_t5``, ``tiny_causal``, ``tiny_classifier``, ``tiny_classifier_swapped``,
+``tiny_classifier_unlabelled`` and ``tiny_reward_model`` are paths, to be named wherever a hub
+name could stand; ``dialogues_file`` writes dialogues in DialogSum's format. A test that needs
+the embedded policy takes ``converted_weights``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# The hub client reads these once, when it is first imported, so they are set before anything is.
+_hub = tempfile.TemporaryDirectory(prefix="detox-tests-")
+os.environ |= {"HF_HOME": _hub.name, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+import pandas as pd  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+from detox.config import cache_dir  # noqa: E402
+from tests import tiny  # noqa: E402
+
+# Converting the embedded weights takes half a minute, so tests read this machine's own cache.
+MACHINE_CACHE = cache_dir()
+
+WriteDialogues = Callable[..., Path]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Tiny models spend more time on handing work to a second thread than on the work."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that a test does reaches the state of the person who runs it."""
+    state = tmp_path_factory.mktemp("state")
+    monkeypatch.setenv("DETOX_CACHE", str(state / "cache"))
+    monkeypatch.setenv("DETOX_DB", str(state / "picks.db"))
+
+
+@pytest.fixture
+def converted_weights(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache of this machine, where the embedded policy is converted once and for all."""
+    monkeypatch.setenv("DETOX_CACHE", str(MACHINE_CACHE))
+    return MACHINE_CACHE
+
+
+@pytest.fixture(scope="session")
+def tiny_t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A T5 with gated GELU, dropout 0.1 and an untied head, as FLAN-T5."""
+    return tiny.save(tiny.t5(), tmp_path_factory.mktemp("t5"), "seq2seq")
+
+
+@pytest.fixture(scope="session")
+def tiny_causal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama-type causal model, as SmolLM2, whose tokenizer pads on the left."""
+    return tiny.save(tiny.causal(), tmp_path_factory.mktemp("causal"), "causal")
+
+
+@pytest.fixture(scope="session")
+def tiny_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A RoBERTa classifier with the labels {0: nothate, 1: hate}."""
+    model = tiny.classifier(["nothate", "hate"])
+    return tiny.save(model, tmp_path_factory.mktemp("classifier"), "classifier")
+
+
+@pytest.fixture(scope="session")
+def tiny_classifier_swapped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``tiny_classifier`` with {0: hate, 1: nothate}: other positions, the same judgement."""
+    model = tiny.swapped(tiny.classifier(["nothate", "hate"]))
+    return tiny.save(model, tmp_path_factory.mktemp("swapped"), "classifier")
+
+
+@pytest.fixture(scope="session")
+def tiny_classifier_unlabelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``tiny_classifier`` with outputs called LABEL_0 and LABEL_1."""
+    model = tiny.classifier(None)
+    return tiny.save(model, tmp_path_factory.mktemp("unlabelled"), "classifier")
+
+
+@pytest.fixture(scope="session")
+def tiny_reward_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A RoBERTa with one output, as a Bradley–Terry reward model has."""
+    model = tiny.classifier(None, outputs=1)
+    return tiny.save(model, tmp_path_factory.mktemp("reward"), "classifier")
+
+
+@pytest.fixture
+def dialogues_file(tmp_path: Path) -> WriteDialogues:
+    """``dialogues_file(suffix=".jsonl", rows=None)`` writes a file and returns its path.
+
+    ``suffix`` is .jsonl, .csv or .parquet; ``rows`` defaults to ``tiny.dialogsum_rows()``.
+    """
+
+    def write(suffix: str = ".jsonl", rows: list[dict[str, Any]] | None = None) -> Path:
+        rows = tiny.dialogsum_rows() if rows is None else rows
+        path = tmp_path / f"dialogsum{suffix}"
+        if suffix == ".jsonl":
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        elif suffix == ".csv":
+            pd.DataFrame(rows).to_csv(path, index=False)
+        else:
+            pd.DataFrame(rows).to_parquet(path)
+        return path
+
+    return write
