@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoConfig,
@@ -24,6 +25,7 @@ from transformers import (
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -35,6 +37,7 @@ EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
 # Short names of the versions that ship; each stands for an adapter folder.
 SHIPPED = {"before": EMBEDDED_FOLDER / "sft", "after": EMBEDDED_FOLDER / "ppo"}
 LINEAGE = "detox.json"
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 ROOT_ADAPTER = "__base__"  # peft's own name for "no adapter" in a mixed batch
 
 Progress = Callable[[float, str], None]
@@ -102,29 +105,43 @@ def find_source(spec: str) -> Source:
     if "+" in spec and not Path(spec).exists():
         base, folder = spec.split("+", 1)
         source = _adapter_source(Path(folder))
-        if source.base != base:
+        if not _same_base(source.base, base):
             raise UserError(
                 f"The adapter {folder} was trained on '{source.base}', not on '{base}': "
                 f"use it with '{source.base}'."
             )
         return source
-    if (Path(spec) / "adapter_config.json").is_file():
+    if (Path(spec) / ADAPTER_CONFIG).is_file():
         return _adapter_source(Path(spec))
     return Source(spec)
 
 
-def _adapter_source(folder: Path) -> Source:
-    if not (folder / "adapter_config.json").is_file():
+def _same_base(one: str, other: str) -> bool:
+    here = Path(one).exists() and Path(other).exists()
+    return one == other or (here and Path(one).samefile(other))
+
+
+def _adapter_source(folder: Path, children: tuple[Path, ...] = ()) -> Source:
+    if not all((folder / file).is_file() for file in (ADAPTER_CONFIG, ADAPTER_WEIGHTS)):
         raise UserError(f"There is no adapter in {folder}: train one or check the path.")
+    if folder.resolve() in children:
+        raise UserError(f"The adapter {folder} is among its own parents: mend {LINEAGE}.")
     lineage = read_lineage(folder)
     if lineage.get("parent"):
         parent = (folder / lineage["parent"]).resolve()
-        above = _adapter_source(parent)
+        above = _adapter_source(parent, (*children, folder.resolve()))
         return Source(above.base, (*above.adapters, folder))
-    base = lineage.get("base") or PeftConfig.from_pretrained(str(folder)).base_model_name_or_path
+    base = lineage.get("base") or _named_base(folder)
     if not base:
         raise UserError(f"The adapter {folder} does not name its base: add one to {LINEAGE}.")
     return Source(str(base), (folder,))
+
+
+def _named_base(folder: Path) -> str | None:
+    try:
+        return PeftConfig.from_pretrained(str(folder)).base_model_name_or_path
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise UserError(f"The adapter {folder} cannot be read: check its files.") from error
 
 
 def read_lineage(folder: Path) -> dict[str, Any]:
@@ -132,10 +149,14 @@ def read_lineage(folder: Path) -> dict[str, Any]:
     path = folder / LINEAGE
     if not path.is_file():
         return {}
+    damaged = UserError(f"{path} is damaged: restore it or train the adapter again.")
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        lineage = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{path} is damaged: restore it or train the adapter again.") from error
+        raise damaged from error
+    if not isinstance(lineage, dict) or not isinstance(lineage.get("parent") or "", str):
+        raise damaged
+    return lineage
 
 
 def load_policy(spec: str, name: str | None = None) -> Policy:
@@ -198,12 +219,12 @@ def _attach(model: Any, folder: Path, adapter: str) -> PeftModel:
             model.load_adapter(str(folder), adapter_name=adapter)
         else:
             model = PeftModel.from_pretrained(model, str(folder), adapter_name=adapter)
+    except (OSError, SafetensorError, json.JSONDecodeError) as error:
+        raise UserError(f"The adapter {folder} cannot be read: check its files.") from error
     except (RuntimeError, ValueError, KeyError) as error:
         raise UserError(
             f"The adapter {folder} does not fit this base model: use the base it was trained on."
         ) from error
-    except OSError as error:
-        raise UserError(f"The adapter {folder} cannot be read: check its files.") from error
     model.eval()
     return model
 
@@ -217,12 +238,25 @@ def load_base(name: str) -> tuple[Any, PreTrainedTokenizerBase]:
     where = str(embedded_policy()) if name == EMBEDDED else name
     with _missing(name):
         config = AutoConfig.from_pretrained(where, trust_remote_code=False)
+        if not _writes(config.architectures or ["ForCausalLM"]):
+            raise UserError(f"'{name}' does not write text: choose a seq2seq or causal model.")
         kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        model = kind.from_pretrained(where, dtype=dtype(), trust_remote_code=False)
+        model: Any = kind.from_pretrained(where, dtype=dtype(), trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
     model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
     _check_pad(tokenizer, name)
+    # Beams, penalties and least lengths of a checkpoint's own would make it sample from another
+    # distribution than the one that was asked for, and than the one that PPO scores.
+    marks = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
+    own = model.generation_config
+    model.generation_config = GenerationConfig(**{mark: getattr(own, mark) for mark in marks})
     return model, tokenizer
+
+
+def _writes(architectures: list[str]) -> bool:
+    # transformers would give a classifier a random head and let it babble
+    heads = ("CausalLM", "LMHead", "ConditionalGeneration")
+    return any(head in architecture for architecture in architectures for head in heads)
 
 
 def _check_pad(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
@@ -238,7 +272,7 @@ def load_classifier(name: str) -> tuple[Any, PreTrainedTokenizerBase]:
     Raises ``UserError`` when it is neither here nor reachable.
     """
     folder = Path(name)
-    if (folder / "adapter_config.json").is_file():
+    if (folder / ADAPTER_CONFIG).is_file():
         return _load_adapted_classifier(folder)
     with _missing(name):
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
@@ -253,7 +287,7 @@ def load_classifier(name: str) -> tuple[Any, PreTrainedTokenizerBase]:
 
 def _load_adapted_classifier(folder: Path) -> tuple[Any, PreTrainedTokenizerBase]:
     lineage = read_lineage(folder)
-    base = lineage.get("base") or PeftConfig.from_pretrained(str(folder)).base_model_name_or_path
+    base = lineage.get("base") or _named_base(folder)
     labels = lineage.get("labels", ["nothate", "hate"])
     model, tokenizer = new_classifier(str(base), labels)
     adapted = _attach(model, folder, "default")
@@ -285,7 +319,7 @@ def _missing(name: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # the libraries raise a dozen unrelated classes
-        if Path(name).exists():
+        if name and Path(name).exists():
             sentence = f"The folder {name} does not hold a complete model: check its files."
         else:
             sentence = (
@@ -308,13 +342,20 @@ def add_adapter(model: Any, lora: Lora, task: str, seed: int, name: str = "defau
         target_modules=lora.target_modules,
         task_type=task,
     )
+    absent = UserError(
+        f"The adapter's targets '{lora.targets}' do not exist in this model: name its linear "
+        "modules or use 'all-linear'."
+    )
     try:
-        return get_peft_model(model, config, adapter_name=name)
+        adapted = get_peft_model(model, config, adapter_name=name)
     except ValueError as error:
-        raise UserError(
-            f"The adapter's targets '{lora.targets}' do not exist in this model: name its linear "
-            "modules or use 'all-linear'."
-        ) from error
+        raise absent from error
+    if isinstance(lora.target_modules, list):
+        # peft is content when one of several names exists
+        found = [f".{module}" for module in adapted.base_model.targeted_module_names]
+        if not all(any(m.endswith(f".{name}") for m in found) for name in lora.target_modules):
+            raise absent
+    return adapted
 
 
 def save_adapter(
@@ -330,14 +371,20 @@ def save_adapter(
         model.save_pretrained(str(temporary), selected_adapters=[name])
         inner = temporary / name  # peft puts every adapter but "default" in a folder of its own
         written = inner if inner.is_dir() else temporary
-        halve(written / "adapter_model.safetensors")
-        (written / LINEAGE).write_text(json.dumps(lineage, indent=2) + "\n", encoding="utf-8")
+        halve(written / ADAPTER_WEIGHTS)
+        settings = json.loads((written / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+        # peft names the folder where the base lies on this machine, which helps nobody elsewhere
+        settings["base_model_name_or_path"] = lineage.get("base")
+        for file, content in ((ADAPTER_CONFIG, settings), (LINEAGE, lineage)):
+            (written / file).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         folder.mkdir(parents=True, exist_ok=True)
-        for file in ("adapter_model.safetensors", "adapter_config.json", LINEAGE):
+        for file in (ADAPTER_WEIGHTS, ADAPTER_CONFIG, LINEAGE):
             (written / file).replace(folder / file)
-        shutil.rmtree(temporary)
-    except OSError as error:
-        raise UserError(f"The adapter cannot be written to {folder}: {error.strerror}.") from error
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"The adapter cannot be written to {folder}: {reason}.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def halve(path: Path) -> None:
@@ -359,7 +406,7 @@ def fingerprint(source: Source) -> str:
     """A short hash that changes with the base's name or any adapter's weights."""
     digest = hashlib.sha256(source.base.encode())
     for folder in source.adapters:
-        digest.update((folder / "adapter_model.safetensors").read_bytes())
+        digest.update((folder / ADAPTER_WEIGHTS).read_bytes())
     return digest.hexdigest()[:12]
 
 
@@ -398,7 +445,7 @@ def embedded_policy() -> Path:
         if not (folder / "model.safetensors").is_file():
             shutil.rmtree(folder, ignore_errors=True)
             temporary.rename(folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise UserError(
             f"The converted weights (540 MB) cannot be kept in {folder.parent}: free some disk or "
             "set DETOX_CACHE to another folder."

@@ -27,7 +27,7 @@ class RunLog:
             self.path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
             self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=resume_from + 1)
         except OSError as error:
-            raise UserError(f"The run cannot be logged in {folder}: {error.strerror}.") from error
+            raise _unlogged(folder, error) from error
 
     def write(self, step: int, numbers: dict[str, Any]) -> None:
         """Records ``numbers`` of ``step``; values that are not finite become null."""
@@ -35,16 +35,23 @@ class RunLog:
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in numbers.items()
         }
-        with self.path.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(row) + "\n")
-        for key, value in row.items():
-            if key != "step" and isinstance(value, int | float):
-                self.board.add_scalar(key, value, step)
-        self.board.flush()
+        try:
+            with self.path.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(row) + "\n")
+            for key, value in row.items():
+                if key != "step" and isinstance(value, int | float):
+                    self.board.add_scalar(key, value, step)
+            self.board.flush()
+        except OSError as error:
+            raise _unlogged(self.path.parent, error) from error
 
     def close(self) -> None:
         """Ends the TensorBoard file."""
         self.board.close()
+
+
+def _unlogged(folder: Path, error: OSError) -> UserError:
+    return UserError(f"The run cannot be logged in {folder}: {error.strerror}.")
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

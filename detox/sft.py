@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import random
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
+from safetensors import SafetensorError
 from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     PreTrainedTokenizerBase,
+    PrinterCallback,
     Trainer,
     TrainerCallback,
     TrainingArguments,
 )
-from transformers.trainer_utils import get_last_checkpoint
 
 from detox.config import SftConfig
 from detox.data import load_dialogues, prompts, targets
@@ -31,8 +35,9 @@ from detox.models import (
     parameter_counts,
     save_adapter,
 )
-from detox.runlog import RunLog
+from detox.runlog import RunLog, read_metrics
 
+SETTINGS = "config.json"  # of the run, beside its checkpoints
 IGNORED = -100  # the label that the cross-entropy of transformers leaves out
 
 
@@ -47,7 +52,7 @@ def train_sft(
     ``UserError`` for missing models or data and when there is nothing to resume.
     """
     folder = Path(config.output)
-    checkpoint = _last_checkpoint(folder) if resume else None
+    checkpoint = _last_checkpoint(folder, config) if resume else None
     model, tokenizer = load_base(config.base)
     seq2seq = bool(model.config.is_encoder_decoder)
     task = "SEQ_2_SEQ_LM" if seq2seq else "CAUSAL_LM"
@@ -56,6 +61,12 @@ def train_sft(
     tell(f"{total:,} parameters, {trainable:,} of them trainable ({trainable / total:.2%})")
     examples = encode(load_dialogues(config.data, "train"), tokenizer, config, seq2seq, tell)
     log = RunLog(folder, int(checkpoint.rsplit("-", 1)[1]) if checkpoint else 0)
+    if checkpoint is None:
+        with _room(folder):
+            _forget_checkpoints(folder, config)
+    order = reading_order(
+        examples["length"], config.batch_size, config.steps, random.Random(f"{config.seed}:order")
+    )
     arguments = TrainingArguments(
         output_dir=str(folder / "checkpoints"),
         max_steps=config.steps,
@@ -70,22 +81,22 @@ def train_sft(
         seed=config.seed,
         report_to=[],
         disable_tqdm=True,
-        # rows of one batch of about the same length: a third less padding to compute
-        train_sampling_strategy="group_by_length",
-        length_column_name="length",
+        train_sampling_strategy="sequential",
         remove_unused_columns=False,
         use_cpu=not torch.cuda.is_available(),
     )
-    trainer = Trainer(
+    trainer = _Trainer(
         model=model,
         args=arguments,
-        train_dataset=examples,
+        train_dataset=examples.select(order),
         data_collator=Collator(tokenizer, seq2seq),
         callbacks=[_Recorder(log, tell)],
     )
-    started = time.perf_counter()
-    result = trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.remove_callback(PrinterCallback)  # it would repeat what the recorder tells
+    trainer.train(resume_from_checkpoint=checkpoint)
     log.close()
+    rows = read_metrics(folder)  # those from before a resumed run was cut off included
+    losses = [row["loss"] for row in rows]
     lineage = {
         "kind": "sft",
         "base": config.base,
@@ -95,8 +106,8 @@ def train_sft(
         "seed": config.seed,
         "parameters": {"all": total, "trainable": trainable},
         "examples": len(examples),
-        "train_loss": round(result.training_loss, 4),
-        "seconds": round(time.perf_counter() - started),
+        "train_loss": None if None in losses else round(sum(losses) / len(losses), 4),
+        "seconds": round(sum(row["seconds"] for row in rows)),
     }
     save_adapter(model, folder, lineage)
     tell(f"saved the adapter to {folder}")
@@ -129,6 +140,28 @@ def encode(
     if not rows:
         raise UserError("No dialogue fits max_prompt_tokens: raise it or give shorter dialogues.")
     return Dataset.from_list(rows)
+
+
+def reading_order(
+    lengths: Sequence[int], batch_size: int, steps: int, rng: random.Random
+) -> list[int]:
+    """Indices of the examples in the order in which ``steps`` batches read them.
+
+    All are read once before any comes again. Examples of about the same length share a batch,
+    which spares a third of the padding. The order is settled before the first step, since the
+    Trainer's own grouping depends on a random state that a resumed run has lost.
+    """
+    wanted, count = steps * batch_size, len(lengths)
+    drawn = [i for _ in range(0, wanted, count) for i in rng.sample(range(count), count)][:wanted]
+    # grouped within stretches of at most 50 batches, so that every part of a run sees all lengths
+    stretch = batch_size * max(1, min(50, count // (4 * batch_size)))
+    order: list[int] = []
+    for start in range(0, wanted, stretch):
+        rows = sorted(drawn[start : start + stretch], key=lengths.__getitem__)
+        batches = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
+        rng.shuffle(batches)
+        order += [i for batch in batches for i in batch]
+    return order
 
 
 class Collator:
@@ -169,6 +202,22 @@ class Collator:
         }
 
 
+class _Trainer(Trainer):
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        with _room(Path(self.args.output_dir).parent):
+            super()._save_checkpoint(*args, **kwargs)
+
+
+@contextmanager
+def _room(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:  # what a full disk makes of torch
+        raise UserError(
+            f"The checkpoint cannot be written to {folder}: free some disk and resume."
+        ) from error
+
+
 class _Recorder(TrainerCallback):
     """Passes the trainer's numbers on to the run log and to whoever watches."""
 
@@ -191,9 +240,27 @@ class _Recorder(TrainerCallback):
         )
 
 
-def _last_checkpoint(folder: Path) -> str:
+def _last_checkpoint(folder: Path, config: SftConfig) -> str:
     path = folder / "checkpoints"
-    found = get_last_checkpoint(str(path)) if path.is_dir() else None
-    if found is None:
+    # the Trainer writes its state last: a checkpoint without it was cut off while being saved
+    found = [state.parent for state in path.glob("checkpoint-*/trainer_state.json")]
+    if not found:
         raise UserError(f"There is no checkpoint in {folder} to resume from: start without it.")
-    return str(found)
+    settings, now = path / SETTINGS, asdict(config)
+    then = now | (json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {})
+    # a run may be moved, and how often it is saved changes nothing
+    changed = [key for key in now if now[key] != then[key] and key not in ("output", "save_every")]
+    if changed:
+        raise UserError(
+            f"The run in {folder} was started with other settings ({', '.join(changed)}): resume "
+            "it with those, or start anew."
+        )
+    return str(max(found, key=lambda checkpoint: int(checkpoint.name.rsplit("-", 1)[1])))
+
+
+def _forget_checkpoints(folder: Path, config: SftConfig) -> None:
+    """A fresh run must never be resumed from what an earlier one left in its folder."""
+    path = folder / "checkpoints"
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    (path / SETTINGS).write_text(json.dumps(asdict(config)), encoding="utf-8")

@@ -1,8 +1,10 @@
-"""Tiny models, made on the spot: real architectures with random weights; and a few dialogues."""
+"""Tiny models made on the spot (real architectures, random weights), dialogues, and a tiny disk."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import resource
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +186,14 @@ def dialogsum_rows(count: int = 12) -> list[dict[str, str]]:
             }
         )
     return rows
+
+
+@contextmanager
+def disk_of(size: int) -> Iterator[None]:
+    """A disk on which no file can grow past ``size`` bytes: a full one, to whoever writes more."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

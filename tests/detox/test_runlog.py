@@ -1,12 +1,14 @@
 import json
 import math
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from detox.errors import UserError
 from detox.runlog import RunLog, read_metrics
+from tests import tiny
 
 
 def scalars(folder: Path, tag: str) -> list[tuple[int, float]]:
@@ -73,6 +75,18 @@ def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
 
 def test_no_record(tmp_path: Path) -> None:
     assert read_metrics(tmp_path) == []
+
+
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # TensorBoard writes from a thread of its own, whose failure nobody hears
+    monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter", Mock())
+    log = RunLog(tmp_path / "run")
+    sentence = r"^The run cannot be logged in .*run: File too large\.$"
+    with tiny.disk_of(110), pytest.raises(UserError, match=sentence):
+        for step in range(10):
+            log.write(step, {"loss": 1.0})
+    assert (tmp_path / "run" / "metrics.jsonl").stat().st_size == 110
+    assert [row["step"] for row in read_metrics(tmp_path / "run")] == [0, 1, 2, 3]
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:

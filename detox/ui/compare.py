@@ -1,0 +1,138 @@
+"""One dialogue, two versions: what the Compare tab does, apart from how gradio wires it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from detox.config import Sampling
+from detox.data import check_dialogue
+from detox.errors import UserError
+from detox.ui import html
+from detox.ui.shipped import Shipped, as_side
+from detox.workbench import Side, Status, Workbench
+
+# Seconds between two looks at a loading model, and between two updates of a growing text.
+POLL = 0.3
+FRAME = 0.12
+FEATURED_TONES = ("rude", "mocking", "insulting", "friendly")
+PRESS = html.empty(
+    "Two summaries, side by side",
+    "Press <b>Compare</b>, and both versions summarize this conversation.",
+)
+BEFOREHAND = "computed beforehand"
+
+Data = dict[str, Any] | None
+View = tuple[str, Data]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A dialogue to try."""
+
+    id: str
+    dialogue: str
+    topic: str
+    tone: str
+
+    def label(self, joint: str = " \u00b7 ") -> str:
+        """Topic and tone, as the list of examples shows them."""
+        topic = self.topic or self.id
+        return f"{topic[:1].upper()}{topic[1:]}" + (f"{joint}{self.tone}" if self.tone else "")
+
+
+def featured(examples: Sequence[Example]) -> list[Example]:
+    """The first example of each tone, for those who do not want to read a list."""
+    chosen = [next((e for e in examples if e.tone == tone), None) for tone in FEATURED_TONES]
+    return [example for example in chosen if example] or list(examples[: len(FEATURED_TONES)])
+
+
+def sampling_of(
+    temperature: float | None,
+    top_p: float | None,
+    max_new_tokens: float | None,
+    seed: float | None,
+) -> Sampling:
+    """The settings of the form; ``UserError`` for those that are empty or out of range."""
+    numbers = (temperature, top_p, max_new_tokens, seed)
+    if any(value is None or not math.isfinite(value) for value in numbers):
+        raise UserError("Give a number for every sampling setting.")
+    first, second, third, fourth = (float(value or 0) for value in numbers)
+    return Sampling(first, second, max_new_tokens=int(third), seed=int(fourth))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The models, the results computed beforehand and the examples behind the Compare tab."""
+
+    bench: Workbench
+    shipped: Shipped
+    examples: Sequence[Example]
+
+    def example(self, id: str | None) -> Example:
+        """The example called ``id``; ``UserError`` when there is none."""
+        for example in self.examples:
+            if example.id == id:
+                return example
+        raise UserError(f"There is no example '{id}': pick one from the list.")
+
+    def opening(self, wanted: str | None) -> Example:
+        """The example that a link asks for, or the one that everybody sees first."""
+        known = [example for example in self.examples if example.id == wanted]
+        return (known or featured(self.examples))[0]
+
+    def recall(self, dialogue: str, names: Sequence[str], sampling: Sampling) -> View:
+        """The result computed beforehand by exactly these weights, or the invitation to compute."""
+        marks = [self.bench.fingerprints.get(name, "") for name in names]
+        found = self.shipped.find(dialogue, marks, sampling) if all(marks) else None
+        if found is None:
+            return PRESS, None
+        sides = [as_side(name, response) for name, response in zip(names, found, strict=True)]
+        return html.comparison(sides, BEFOREHAND), as_data(sides, sampling, beforehand=True)
+
+    def write(self, dialogue: str, names: Sequence[str], sampling: Sampling) -> Iterator[View]:
+        """Both summaries as they are written, then with their scores.
+
+        Waits for the models where they are still loading. Raises ``UserError`` for unusable
+        dialogues, unknown policies and models that could not be loaded.
+        """
+        check_dialogue(dialogue)
+        self.bench.check_names(names)
+        for status in self.loading():
+            yield html.waiting(status), {"status": status.text}
+        # shown while another visitor's summaries are being written
+        yield html.comparison([Side(name, "", 0) for name in names]), {"status": "writing"}
+        shown = time.monotonic()
+        for sides in self.bench.compare(names, dialogue, sampling):
+            if sides[0].reward is not None:
+                yield html.comparison(sides), as_data(sides, sampling, beforehand=False)
+            elif time.monotonic() - shown >= FRAME:
+                shown = time.monotonic()
+                yield html.comparison(sides), {"status": "writing"}
+
+    def loading(self) -> Iterator[Status]:
+        """How far the models are, until they are there or ``UserError`` says why they are not."""
+        self.bench.start()
+        while not (status := self.bench.status()).ready:
+            if status.error:
+                raise UserError(status.error)
+            yield status
+            time.sleep(POLL)
+
+
+def as_data(sides: Sequence[Side], sampling: Sampling, beforehand: bool) -> dict[str, Any]:
+    """A finished comparison for programs: what the page shows, unrounded."""
+    first, second = sides
+    assert first.reward is not None and second.reward is not None
+    difference = second.reward - first.reward
+    return {
+        "status": "done",
+        "sides": [asdict(side) for side in sides],
+        "reward_diff": difference,
+        "verdict": html.verdict(difference),
+        "sampling": asdict(sampling),
+        "beforehand": beforehand,
+    }

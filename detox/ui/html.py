@@ -1,0 +1,196 @@
+"""What visitors see, as HTML: every text that comes from people or models is escaped here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from html import escape
+
+from detox.workbench import Side, Status
+
+# Reward differences below this, in logits, are too small to be called gentler or ruder.
+SAME = 0.25
+# A conversation of more turns or characters is shown in part; all of it is summarized.
+SHOWN_TURNS = 120
+SHOWN_CHARS = 12_000
+
+_TURN = re.compile(r"\s*(#?[^\W\d_][\w.' -]{0,30}#?)\s*:\s*(.*)")
+_PERSON = re.compile(r"#Person(\d+)#")
+
+
+def number(value: float) -> str:
+    """A signed number with two decimals and a real minus sign."""
+    return f"{round(value, 2) + 0.0:+.2f}".replace("-", "\u2212")
+
+
+def percent(share: float) -> str:
+    """A share from 0 to 1 as a whole percentage."""
+    return f"{100 * share:.0f}\u00a0%"
+
+
+def verdict(difference: float) -> str:
+    """A reward difference in plain words: gentler, ruder or about the same."""
+    if abs(difference) < SAME:
+        return "about the same"
+    return "gentler" if difference > 0 else "ruder"
+
+
+def bar(share: float, label: str) -> str:
+    """A share from 0 to 1 as a bar."""
+    return (
+        f'<div class="da-bar" role="meter" aria-label="{escape(label)}" aria-valuemin="0" '
+        f'aria-valuemax="100" aria-valuenow="{100 * share:.0f}" '
+        f'style="--value:{100 * share:.1f}%"><i></i></div>'
+    )
+
+
+def empty(title: str, text: str) -> str:
+    """A place where nothing is yet, and what to do about it; ``text`` is HTML."""
+    return f'<div class="da-empty"><p class="da-title">{escape(title)}</p><div>{text}</div></div>'
+
+
+def failure(title: str, sentence: str) -> str:
+    """A lasting failure that the page must show."""
+    return (
+        f'<div class="da-error" role="alert"><p class="da-title">{escape(title)}</p>'
+        f"<div>{escape(sentence)}</div></div>"
+    )
+
+
+def header() -> str:
+    """What this is, in two sentences."""
+    return (
+        '<div class="da-header"><div>'
+        '<h1><span class="da-mark" aria-hidden="true"><i></i><i></i></span>Detox Arena</h1>'
+        "<p>A small language model summarizes conversations, before and after it was tuned to "
+        "leave the insults out. Compare the two, pick the better one, and your picks become "
+        "the reward it learns from next.</p></div></div>"
+    )
+
+
+def pill(status: Status) -> str:
+    """How far the models are, as a small label."""
+    if status.error:
+        return (
+            '<span class="da-pill" style="--da-dot:var(--da-error)" role="status">'
+            "models did not load</span>"
+        )
+    if status.ready:
+        return (
+            '<span class="da-pill" style="--da-dot:var(--da-after)" role="status">'
+            "models ready</span>"
+        )
+    return (
+        '<span class="da-pill da-busy" style="--da-dot:var(--da-before)" role="status">'
+        f"{escape(status.text)} \u00b7 {percent(status.share)}</span>"
+    )
+
+
+def turns(text: str) -> list[tuple[str, str]]:
+    """``text`` as (speaker, words); the speaker is empty where a text names none."""
+    found: list[tuple[str, str]] = []
+    for line in text.splitlines():
+        match = _TURN.fullmatch(line)
+        if match:
+            found.append((match[1].strip(), match[2].strip()))
+        elif found and line.strip():
+            speaker, words = found[-1]
+            found[-1] = speaker, f"{words}\n{line.strip()}".strip()
+        elif line.strip():
+            found.append(("", line.strip()))
+    return found
+
+
+def readable(text: str) -> str:
+    """DialogSum's ``#Person1#`` as people write it."""
+    return _PERSON.sub(r"Person \1", text)
+
+
+def conversation(text: str) -> str:
+    """A dialogue laid out turn by turn, the second speaker on the right."""
+    said = turns(text[:SHOWN_CHARS])
+    if not said:
+        return empty(
+            "No conversation yet", "Pick an example, or paste one with a speaker on each line."
+        )
+    left: str | None = None
+    lines, last = [], None
+    for speaker, words in said[:SHOWN_TURNS]:
+        left = speaker if left is None else left
+        kind = "da-turn"
+        kind += "" if speaker else " da-wide"
+        kind += " da-right" if speaker != left else ""
+        kind += " da-follow" if speaker == last else ""
+        name = f"<b>{escape(readable(speaker))}</b>" if speaker and speaker != last else ""
+        lines.append(f'<div class="{kind}">{name}<span>{escape(words)}</span></div>')
+        last = speaker
+    if len(said) > SHOWN_TURNS or len(text) > SHOWN_CHARS:
+        lines.append('<p class="da-muted">The rest is not shown here, but it is summarized.</p>')
+    return f'<div class="da-talk" tabindex="0" aria-label="The conversation">{"".join(lines)}</div>'
+
+
+def comparison(sides: Sequence[Side], note: str = "") -> str:
+    """Two responses side by side, with the verdict once both have scores."""
+    tones = _tones([side.policy for side in sides])
+    cards = "".join(_side(side, tone) for side, tone in zip(sides, tones, strict=True))
+    return f'{_verdict(sides, note)}<div class="da-pair">{cards}</div>'
+
+
+def waiting(status: Status) -> str:
+    """In the place of the responses while the models load."""
+    return (
+        '<div class="da-verdict da-working" role="status"><strong>One moment</strong>'
+        f"<span>{escape(status.text)}</span>{bar(status.share, 'models loaded')}</div>"
+    )
+
+
+def _tones(names: Sequence[str]) -> list[str]:
+    # a version keeps its colour when the two are swapped
+    if list(names) == ["after", "before"]:
+        return ["da-after", "da-before"]
+    return ["da-before", "da-after"]
+
+
+def _side(side: Side, tone: str) -> str:
+    scored = side.reward is not None and side.toxicity is not None
+    text = escape(readable(side.text))
+    style = "da-text"
+    if scored and not side.text:
+        text, style = "This version wrote nothing.", "da-text da-none"
+    if side.reward is not None and side.toxicity is not None:
+        reward, share = number(side.reward), percent(side.toxicity)
+        toxicity = f"<dd>{bar(side.toxicity, 'toxicity')}</dd><dd>{share}</dd>"
+    else:
+        reward = '<span class="da-wait">\u2013</span>'
+        toxicity = f'<dd>{bar(0, "toxicity")}</dd><dd class="da-wait">\u2013</dd>'
+    return (
+        f'<article class="da-card da-side {tone}{"" if scored else " da-writing"}">'
+        f"<header><h3>{escape(side.policy.capitalize())}</h3></header>"
+        f'<p class="{style}">{text}</p><dl class="da-scores">'
+        f'<dt title="Logit of the label not-hate: higher is gentler">Reward</dt>'
+        f'<dd class="da-span">{reward}</dd>'
+        f'<dt title="Probability of hate or insult, by the classifier">Toxicity</dt>{toxicity}'
+        f'<dt>Length</dt><dd class="da-span">{words(side.words)}</dd></dl></article>'
+    )
+
+
+def words(count: int) -> str:
+    """A length in words."""
+    return f"{count} word" if count == 1 else f"{count:,} words"
+
+
+def _verdict(sides: Sequence[Side], note: str) -> str:
+    first, second = sides
+    if first.reward is None or second.reward is None:
+        return (
+            '<div class="da-verdict da-working" role="status"><strong>Writing</strong>'
+            "<span>The scores follow when both summaries are complete.</span></div>"
+        )
+    difference = second.reward - first.reward
+    said = verdict(difference)
+    tone = {"gentler": " da-after", "ruder": " da-before"}.get(said, "")
+    label = f'<span class="da-pill da-plain">{escape(note)}</span>' if note else ""
+    return (
+        f'<div class="da-verdict{tone}" role="status"><strong>{said.capitalize()}</strong>'
+        f"<span>reward difference <b>{number(difference)}</b></span>{label}</div>"
+    )

@@ -1,0 +1,50 @@
+"""What a visitor hears when something goes wrong: one sentence, never a traceback."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import gradio as gr
+
+from detox.errors import UserError
+
+SORRY = "Something went wrong on our side and was written to the log: please try again."
+_log = logging.getLogger("detox")
+_Handler = TypeVar("_Handler", bound=Callable[..., Any])
+
+
+def polite(handler: _Handler) -> _Handler:
+    """Makes ``handler``, a function or a generator, fit to answer the events of the app.
+
+    ``UserError`` is shown as it is; anything unexpected becomes ``SORRY`` and a log entry.
+    """
+
+    @functools.wraps(handler)
+    def answer(*args: Any, **kwargs: Any) -> Any:
+        with _spoken(handler.__name__):
+            return handler(*args, **kwargs)
+
+    @functools.wraps(handler)
+    def stream(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        with _spoken(handler.__name__):
+            yield from handler(*args, **kwargs)
+
+    return stream if inspect.isgeneratorfunction(handler) else answer  # type: ignore[return-value]
+
+
+@contextmanager
+def _spoken(name: str) -> Iterator[None]:
+    try:
+        yield
+    except gr.Error:
+        raise
+    except UserError as error:
+        raise gr.Error(str(error), title="That did not work", print_exception=False) from error
+    except Exception as error:
+        _log.exception("%s failed", name)
+        raise gr.Error(SORRY, title="That did not work", print_exception=False) from error

@@ -1,0 +1,81 @@
+"""The README tells the truth: every command, path, setting and file in it exists."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import detox.cli
+import labeling.cli
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^(python -m .+?|make \w+)(?:\s+#.*)?$", README, re.MULTILINE)
+
+
+def test_there_are_commands_to_check() -> None:
+    assert len([c for c in COMMANDS if c.startswith("python")]) >= 12
+    assert {"make app", "make test"} <= {c.strip() for c in COMMANDS}
+
+
+@pytest.mark.parametrize("command", [c.strip() for c in COMMANDS])
+def test_a_command_is_understood(command: str) -> None:
+    words = shlex.split(command)
+    if words[0] == "make":
+        targets = (ROOT / "Makefile").read_text(encoding="utf-8")
+        assert re.search(rf"^{words[1]}:", targets, re.MULTILINE)
+        return
+    package, arguments = words[2], words[3:]
+    if package == "detox":
+        parsed = detox.cli.parser().parse_args(arguments)
+    else:
+        parsed = labeling.cli.parser(arguments).parse_args(arguments)
+    assert parsed is not None
+
+
+def test_every_named_setting_is_read_somewhere() -> None:
+    sources = "".join(
+        path.read_text(encoding="utf-8")
+        for folder in ("detox", "labeling")
+        for path in (ROOT / folder).rglob("*.py")
+    ) + (ROOT / "app.py").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(DETOX_[A-Z_]+)`", README))
+    assert named
+    # GRADIO_SERVER_PORT is gradio's own
+    assert {name for name in named if name not in sources} == set()
+
+
+def test_linked_files_exist() -> None:
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def tracked() -> list[str]:
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return [name for name in listed.stdout.splitlines() if (ROOT / name).exists()]
+
+
+def test_the_tree_names_every_module() -> None:
+    tree = README.split("## What is where", 1)[1].split("```", 2)[1]
+    modules = [
+        Path(name)
+        for name in tracked()
+        if name.endswith((".py", ".css", ".js")) and not name.startswith("tests/")
+    ]
+    missing = [
+        str(path) for path in modules if path.name != "__init__.py" and path.name not in tree
+    ]
+    assert missing == []
+
+
+def test_the_tree_names_nothing_that_is_gone() -> None:
+    tree = README.split("## What is where", 1)[1].split("```", 2)[1]
+    named = re.findall(r"[\w-]+\.(?:py|css|js|jsonl|sh|md|txt|toml)\b", tree)
+    names = {Path(name).name for name in tracked()}
+    assert [name for name in named if name not in names] == []
