@@ -9,7 +9,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from peft import LoraConfig, get_peft_model
 from sklearn.metrics import accuracy_score, brier_score_loss, f1_score, roc_auc_score
 from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 
-from detox.config import ClassifierConfig
+from detox.config import ClassifierConfig, recorded
 from detox.data import is_rude, load_dialogues
 from detox.errors import UserError
 from detox.models import new_classifier, parameter_counts, save_adapter
@@ -115,7 +115,7 @@ def train_classifier(
         "base": config.base,
         "parent": None,
         "labels": list(LABELS),
-        "config": asdict(config) | {"data": Path(config.data).name},
+        "config": recorded(config),
         "seed": config.seed,
         "examples": len(train),
         "parameters": {"all": total, "trainable": trainable},

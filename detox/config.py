@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+import os
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -224,17 +225,14 @@ def find_preset(name: str) -> Preset:
     return PRESETS[name]
 
 
-def from_dict(kind: type, values: dict[str, Any]) -> Any:
-    """Builds the dataclass ``kind`` from ``values``; unknown keys are refused by name."""
-    known = {f.name for f in fields(kind)}
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise UserError(f"Unknown setting {', '.join(unknown)} for {kind.__name__}: remove it.")
-    return kind(**values)
+def recorded(config: Any) -> dict[str, Any]:
+    """A configuration as a card may show it: data files by name, wherever they lay."""
+    values = asdict(config)
+    if "data" in values:
+        values["data"] = ",".join(Path(part).name for part in values["data"].split(","))
+    return values
 
 
 def cache_dir() -> Path:
     """Where converted weights are kept: ``DETOX_CACHE`` or ``~/.cache/detox-arena``."""
-    import os
-
     return Path(os.environ.get("DETOX_CACHE") or Path.home() / ".cache" / "detox-arena")

@@ -24,7 +24,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from detox.config import SftConfig
+from detox.config import SftConfig, recorded
 from detox.data import load_dialogues, prompts, targets
 from detox.errors import UserError
 from detox.models import (
@@ -102,7 +102,7 @@ def train_sft(
         "base": config.base,
         "base_fingerprint": fingerprint(find_source(config.base)),
         "parent": None,
-        "config": asdict(config),
+        "config": recorded(config),
         "seed": config.seed,
         "parameters": {"all": total, "trainable": trainable},
         "examples": len(examples),

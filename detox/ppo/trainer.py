@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from detox.config import PpoConfig
+from detox.config import PpoConfig, recorded
 from detox.data import LengthSampler, filter_by_length, load_dialogues, prompts
 from detox.errors import UserError
 from detox.models import (
@@ -84,30 +85,34 @@ def train_ppo(
     dialogues = filter_by_length(dialogues, config.min_dialogue_chars, config.max_dialogue_chars)
     queries = prompts(dialogues)
     if resume:
-        _restore(state, folder, reward)
+        _restore(state, folder, reward, config)
     elif isinstance(reward, MixedReward):
         _standardise(reward, state.model, tokenizer, queries, config)
     log = RunLog(folder, state.step)
+    if not resume:
+        # from here on there is a good state of this run to go back to, and none of an earlier one
+        _checkpoint(state, folder, reward, config)
     tell(f"{len(queries)} dialogues; reward {json.dumps(reward.describe())}")
     stopped = ""
-    while state.step < config.steps and not stopped:
+    while state.step < config.steps:
         if should_stop():
             stopped = "asked to stop"
             break
         try:
             stats = ppo_step(state, tokenizer, reward, queries, config)
+            state.step += 1
+            log.write(state.step, stats)
+            tell(_line(state.step, config.steps, stats))
+            if stats["objective/kl"] > config.kl_stop:
+                raise DivergedError(
+                    f"KL {stats['objective/kl']:.1f} passed kl_stop {config.kl_stop:g}"
+                )
         except DivergedError as reason:
             stopped = str(reason)
-            if (folder / CHECKPOINT).is_file():
-                _restore(state, folder, reward)
+            _restore(state, folder, reward, config)
             break
-        state.step += 1
-        log.write(state.step, stats)
-        tell(_line(state.step, config.steps, stats))
         if state.step % config.save_every == 0 or state.step == config.steps:
-            _checkpoint(state, folder, reward)
-        if stats["objective/kl"] > config.kl_stop:
-            stopped = f"KL {stats['objective/kl']:.1f} passed kl_stop {config.kl_stop:g}"
+            _checkpoint(state, folder, reward, config)
     log.close()
     lineage = _lineage(config, state, reward, stopped)
     save_adapter(state.model, folder, lineage)
@@ -293,8 +298,9 @@ def _trained(state: State) -> dict[str, Tensor]:
     return {name: p.detach() for name, p in state.model.named_parameters() if p.requires_grad}
 
 
-def _checkpoint(state: State, folder: Path, reward: RewardSource) -> None:
+def _checkpoint(state: State, folder: Path, reward: RewardSource, config: PpoConfig) -> None:
     content = {
+        "config": asdict(config),
         "step": state.step,
         "kl_coef": state.kl_coef,
         "adapter": _trained(state),
@@ -308,32 +314,47 @@ def _checkpoint(state: State, folder: Path, reward: RewardSource) -> None:
         torch.save(content, temporary)
         temporary.replace(folder / CHECKPOINT)
     except (OSError, RuntimeError) as error:
+        temporary.unlink(missing_ok=True)
         raise UserError(
             f"The checkpoint cannot be written to {folder}: free some disk and resume."
         ) from error
 
 
-def _restore(state: State, folder: Path, reward: RewardSource) -> None:
+def _restore(state: State, folder: Path, reward: RewardSource, config: PpoConfig) -> None:
     path = folder / CHECKPOINT
     if not path.is_file():
         raise UserError(f"There is no checkpoint in {folder} to resume from: start without it.")
+    foreign = UserError(
+        f"{path} does not belong to this policy and adapter: resume with the settings it was "
+        "made with, or start anew."
+    )
     try:
         content = torch.load(path, map_location=state.model.device, weights_only=True)
+        now = asdict(config)
+        then = now | content.get("config", {})
+    except (RuntimeError, OSError, EOFError, UnpicklingError, AttributeError) as error:
+        raise UserError(f"{path} is damaged: start anew.") from error
+    # a run may be moved or prolonged, and how often it is saved changes nothing
+    free = ("output", "steps", "save_every")
+    changed = [key for key in now if now[key] != then[key] and key not in free]
+    if changed:
+        raise UserError(
+            f"The run in {folder} was started with other settings ({', '.join(changed)}): resume "
+            "it with those, or start anew."
+        )
+    try:
         mine = _trained(state)
         with torch.no_grad():
             for name, values in content["adapter"].items():
                 mine[name].copy_(values)
         state.head.load_state_dict(content["head"])
         state.optimizer.load_state_dict(content["optimizer"])
-    except (RuntimeError, KeyError, EOFError) as error:
-        raise UserError(
-            f"{path} does not belong to this policy and adapter: resume with the settings it was "
-            "made with, or start anew."
-        ) from error
-    state.step, state.kl_coef = int(content["step"]), float(content["kl_coef"])
-    if isinstance(reward, MixedReward):
-        reward.means = content["standardised"]["means"]
-        reward.stds = content["standardised"]["stds"]
+        state.step, state.kl_coef = int(content["step"]), float(content["kl_coef"])
+        if isinstance(reward, MixedReward):
+            reward.means = content["standardised"]["means"]
+            reward.stds = content["standardised"]["stds"]
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise foreign from error
 
 
 def _lineage(config: PpoConfig, state: State, reward: RewardSource, stopped: str) -> dict[str, Any]:
@@ -347,7 +368,7 @@ def _lineage(config: PpoConfig, state: State, reward: RewardSource, stopped: str
         "reference_fingerprint": fingerprint(source),
         "reference": read_lineage(parent) if parent else None,
         "reward": reward.describe(),
-        "config": asdict(config),
+        "config": recorded(config),
         "seed": config.seed,
         "steps": state.step,
         "stopped": stopped,

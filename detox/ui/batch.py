@@ -10,7 +10,7 @@ from typing import Any
 
 from detox.results import TABLE, Row, summarise, table, write_table
 from detox.ui.compare import Comparison
-from detox.ui.html import empty, number, readable
+from detox.ui.html import capital, empty, number, readable
 from detox.ui.shipped import Shipped, draw
 from detox.workbench import Status
 
@@ -158,8 +158,7 @@ def plot_card(rows: Sequence[Row]) -> str:
 
 
 def _name(row: Row) -> str:
-    topic = row["topic"] or row["id"]
-    return f"{topic[:1].upper()}{topic[1:]}"
+    return capital(row["topic"] or row["id"])
 
 
 def _plot_row(row: Row) -> str:

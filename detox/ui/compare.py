@@ -40,8 +40,7 @@ class Example:
 
     def label(self, joint: str = " \u00b7 ") -> str:
         """Topic and tone, as the list of examples shows them."""
-        topic = self.topic or self.id
-        return f"{topic[:1].upper()}{topic[1:]}" + (f"{joint}{self.tone}" if self.tone else "")
+        return html.capital(self.topic or self.id) + (f"{joint}{self.tone}" if self.tone else "")
 
 
 def featured(examples: Sequence[Example]) -> list[Example]:
@@ -84,10 +83,15 @@ class Comparison:
         known = [example for example in self.examples if example.id == wanted]
         return (known or featured(self.examples))[0]
 
+    def known(self, dialogue: str | None) -> Example | None:
+        """The example whose text this is."""
+        text = (dialogue or "").strip()
+        return next((example for example in self.examples if example.dialogue == text), None)
+
     def recall(self, dialogue: str, names: Sequence[str], sampling: Sampling) -> View:
         """The result computed beforehand by exactly these weights, or the invitation to compute."""
         marks = [self.bench.fingerprints.get(name, "") for name in names]
-        found = self.shipped.find(dialogue, marks, sampling) if all(marks) else None
+        found = self.shipped.find(dialogue or "", marks, sampling) if all(marks) else None
         if found is None:
             return PRESS, None
         sides = [as_side(name, response) for name, response in zip(names, found, strict=True)]

@@ -35,6 +35,11 @@ def verdict(difference: float) -> str:
     return "gentler" if difference > 0 else "ruder"
 
 
+def capital(text: str) -> str:
+    """``text`` with its first letter raised and the others as they are."""
+    return text[:1].upper() + text[1:]
+
+
 def bar(share: float, label: str) -> str:
     """A share from 0 to 1 as a bar."""
     return (
@@ -165,7 +170,7 @@ def _side(side: Side, tone: str) -> str:
         toxicity = f'<dd>{bar(0, "toxicity")}</dd><dd class="da-wait">\u2013</dd>'
     return (
         f'<article class="da-card da-side {tone}{"" if scored else " da-writing"}">'
-        f"<header><h3>{escape(side.policy.capitalize())}</h3></header>"
+        f"<header><h3>{escape(capital(side.policy))}</h3></header>"
         f'<p class="{style}">{text}</p><dl class="da-scores">'
         f'<dt title="Logit of the label not-hate: higher is gentler">Reward</dt>'
         f'<dd class="da-span">{reward}</dd>'
@@ -191,6 +196,6 @@ def _verdict(sides: Sequence[Side], note: str) -> str:
     tone = {"gentler": " da-after", "ruder": " da-before"}.get(said, "")
     label = f'<span class="da-pill da-plain">{escape(note)}</span>' if note else ""
     return (
-        f'<div class="da-verdict{tone}" role="status"><strong>{said.capitalize()}</strong>'
+        f'<div class="da-verdict{tone}" role="status"><strong>{capital(said)}</strong>'
         f"<span>reward difference <b>{number(difference)}</b></span>{label}</div>"
     )

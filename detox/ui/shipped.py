@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from detox.config import Sampling, from_dict
+from detox.config import Sampling
 from detox.errors import UserError
 from detox.results import Row, read_results
 from detox.workbench import Side
@@ -35,7 +35,7 @@ class Shipped:
     def sampling(self) -> Sampling:
         """The settings that the results were made with; the defaults when there are none."""
         given = self.about.get("sampling")
-        return from_dict(Sampling, given) if given else Sampling()
+        return Sampling(**given) if given else Sampling()
 
     def find(
         self, dialogue: str, fingerprints: Sequence[str], sampling: Sampling

@@ -17,7 +17,7 @@ import gradio as gr
 from detox.ui.manners import polite
 from labeling.store import Store, open_store
 from labeling.ui import session
-from labeling.ui.place import FLAT, current_blocks
+from labeling.ui.place import FLAT
 from labeling.ui.stage import GUIDE, INTRO, stage, who
 
 SCRIPT = (Path(__file__).parents[1] / "assets" / "label.js").read_text(encoding="utf-8")
@@ -77,11 +77,8 @@ def label_tab(
         return opened(lambda store: session.sign_in(store, name, rng, batch))
 
     @polite
-    def restore(labeler: str, request: gr.Request) -> tuple[Any, ...]:
-        if labeler:
-            return (*sign_in(labeler), gr.skip())
-        asked = request.query_params.get("labeler", "") if request else ""
-        return (*(gr.skip(),) * 6, asked[:100])
+    def restore(labeler: str) -> tuple[Any, ...]:
+        return sign_in(labeler) if (labeler or "").strip() else (gr.skip(),) * len(outputs)
 
     @polite
     def next_pair(labeler: str) -> tuple[Any, ...]:
@@ -105,7 +102,8 @@ def label_tab(
     options: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
     outputs = [answer, page, labeler, badge, door, desk]
     gr.on([start.click, name.submit], sign_in, name, outputs, api_name="sign_in", **options)
-    current_blocks().load(restore, labeler, [*outputs, name], api_visibility="private", **options)
+    # The browser's store is read when the tab is first opened, not when the page is.
+    labeler.change(restore, labeler, outputs, api_visibility="private", **options)
     page.next(next_pair, labeler, outputs, api_name="next_pair", **options)
     page.pick(
         pick,

@@ -13,7 +13,7 @@ from detox.config import (
     SftConfig,
     cache_dir,
     find_preset,
-    from_dict,
+    recorded,
 )
 from detox.errors import UserError
 
@@ -157,16 +157,10 @@ def test_an_unknown_preset() -> None:
         find_preset("x")
 
 
-@pytest.mark.parametrize("kind", CONFIGS)
-def test_a_config_survives_a_file(kind: Any) -> None:
-    changed = kind(**{field.name: field.default for field in fields(kind)})
-    assert from_dict(kind, asdict(changed)) == changed
-
-
-def test_from_dict_takes_some_settings_and_refuses_unknown_ones() -> None:
-    assert from_dict(SftConfig, {"steps": 3}) == SftConfig(steps=3)
-    with pytest.raises(UserError, match=r"^Unknown setting bar, foo for SftConfig: remove it\.$"):
-        from_dict(SftConfig, {"foo": 1, "steps": 3, "bar": 2})
+def test_a_recorded_config_names_data_files_without_their_folders() -> None:
+    config = SftConfig(data="embedded,/home/ada/chats/train.jsonl")
+    assert recorded(config) == asdict(config) | {"data": "embedded,train.jsonl"}
+    assert recorded(Sampling()) == asdict(Sampling())
 
 
 def test_cache_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

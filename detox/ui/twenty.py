@@ -1,0 +1,77 @@
+"""Twenty dialogues at once: the components of this view, and what answers its events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from detox.ui import html
+from detox.ui.batch import Batch, live_batch, shipped_batch
+from detox.ui.compare import Comparison
+from detox.ui.manners import polite
+from detox.ui.one import QUICK, versions
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def twenty_dialogues(comparison: Comparison, dialogues: Dataset) -> None:
+    """Builds the view; ``dialogues`` are those that are computed live."""
+    files = TemporaryDirectory(prefix="detox-arena-")  # kept by the handlers, gone with the app
+    opening = shipped_batch(comparison.shipped, Path(files.name))
+    summary = gr.HTML(opening.summary, elem_id="batch-summary", apply_default_css=False)
+    with gr.Row(elem_classes="da-controls da-actions"):
+        download = gr.DownloadButton(
+            "Download CSV",
+            value=opening.file,
+            visible=opening.file is not None,
+            size="sm",
+            elem_id="batch-csv",
+        )
+        again = gr.Button(
+            "Back to the shipped results", visible=False, size="sm", elem_id="batch-shipped"
+        )
+    with (
+        gr.Accordion("Compute twenty dialogues now", open=opening.file is None),
+        gr.Column(elem_classes="da-controls"),
+    ):
+        before, swap, after = versions(comparison.bench, "batch-")
+        go = gr.Button("Compute", variant="primary", elem_id="batch-go")
+    plot = gr.HTML(opening.plot, elem_id="batch-plot", apply_default_css=False)
+    rows = gr.HTML(opening.table, elem_id="batch-table", apply_default_css=False)
+    data = gr.JSON(opening.data, visible=False, label="batch")
+    views = [summary, plot, rows, download, again, data]
+
+    def shown(batch: Batch, live: bool) -> tuple[Any, ...]:
+        file = gr.DownloadButton(value=batch.file, visible=batch.file is not None)
+        back = gr.Button(visible=live and bool(comparison.shipped.rows))
+        return batch.summary, batch.plot, batch.table, file, back, batch.data
+
+    @polite
+    def batch() -> tuple[Any, ...]:
+        """The results computed beforehand: as a page, as CSV and as data."""
+        return shown(shipped_batch(comparison.shipped, Path(files.name)), live=False)
+
+    @polite
+    def batch_live(
+        before: str, after: str, progress: gr.Progress = gr.Progress()
+    ) -> Iterator[tuple[Any, ...]]:
+        """Twenty test dialogues through two versions, a few at a time."""
+        for status, partial in live_batch(comparison, before, after, dialogues, Path(files.name)):
+            progress(status.share, desc=status.text)
+            if partial is None:
+                yield html.waiting(status), *(gr.skip(),) * 5
+            elif not status.ready:
+                yield html.waiting(status), partial.plot, partial.table, *(gr.skip(),) * 3
+            else:
+                yield shown(partial, live=True)
+
+    again.click(batch, None, views, api_name="batch", show_progress="hidden")
+    go.click(batch_live, [before, after], views, api_name="batch_live", show_progress="hidden")
+    swap.click(
+        lambda a, b: (b, a), [before, after], [before, after], api_name="batch_swap", **QUICK
+    )
