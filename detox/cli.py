@@ -158,8 +158,9 @@ def _score(arguments: argparse.Namespace) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     from detox.data import load_dialogues
-    from detox.evaluation import about, compare_policies, summarise, write_results
+    from detox.evaluation import about, compare_policies
     from detox.models import load_policies
+    from detox.results import summarise, write_results
     from detox.rewards import load_classifier_reward
 
     sampling = chosen_options(arguments, Sampling())

@@ -229,7 +229,10 @@ def recorded(config: Any) -> dict[str, Any]:
     """A configuration as a card may show it: data files by name, wherever they lay."""
     values = asdict(config)
     if "data" in values:
-        values["data"] = ",".join(Path(part).name for part in values["data"].split(","))
+        parts = [part.strip() for part in values["data"].split(",")]
+        # a hub name has a slash too, and is nothing without its owner
+        files = (".jsonl", ".json", ".csv", ".parquet")
+        values["data"] = ",".join(Path(p).name if p.endswith(files) else p for p in parts)
     return values
 
 

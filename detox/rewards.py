@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -137,8 +138,9 @@ class MixedReward:
         """Measures each source's mean and standard deviation on reference-policy responses."""
         scores = [source.score(prompts, responses) for source in self.sources]
         self.means = [float(s.mean()) for s in scores]
-        # a source that cannot tell these responses apart must not be blown up to infinity
-        self.stds = [max(float(s.std()), 1e-6) if len(s) > 1 else 1.0 for s in scores]
+        spreads = [float(s.std()) if len(s) > 1 else 0.0 for s in scores]
+        # a source that cannot tell these responses apart must not drown the others later
+        self.stds = [spread if spread > 1e-6 else 1.0 for spread in spreads]
 
     def score(self, prompts: Sequence[str], responses: Sequence[str]) -> torch.Tensor:
         """Weighted sum of the standardised scores, float32 [n]; ``fit`` comes first."""
@@ -239,11 +241,14 @@ def load_reward(spec: str, scope: str = "response") -> RewardSource:
 def _weighted(part: str) -> tuple[str, float]:
     source, _, weight = part.rpartition("=")
     try:
-        return source.strip(), float(weight)
-    except ValueError as error:
+        number = float(weight)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
         raise UserError(
             f"'{part}' needs a weight: write it as classifier=0.5 or preference:FOLDER=0.5."
-        ) from error
+        )
+    return source.strip(), number
 
 
 def describe_reward(source: RewardSource) -> str:

@@ -23,11 +23,17 @@ import pandas as pd  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
+from hypothesis import HealthCheck, settings  # noqa: E402
+
 from detox.config import cache_dir  # noqa: E402
 from tests import tiny  # noqa: E402
 
 # Converting the embedded weights takes half a minute, so tests read this machine's own cache.
 MACHINE_CACHE = cache_dir()
+
+# A busy machine is no bug: examples may take as long as they need.
+settings.register_profile("arena", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("arena")
 
 WriteDialogues = Callable[..., Path]
 

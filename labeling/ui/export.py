@@ -23,18 +23,19 @@ from labeling.ui.place import FLAT, current_blocks, current_tab, plural
 from labeling.ui.results import Counts, count
 
 ALL_SPLITS = "all"
+# What each format is called, and what its file holds.
 NAMES = {
-    "trl-explicit": "TRL, explicit prompt: prompt, chosen, rejected",
-    "trl-implicit": "TRL, implicit prompt: chosen, rejected",
-    "trl-conversational": "TRL, conversational: message lists",
-    "trl-unpaired": "TRL, unpaired: prompt, completion, label",
-    "vertex-preference": "Vertex AI, preferences: input_text, candidates, choice",
-    "vertex-prompts": "Vertex AI, prompts: input_text",
-    "vertex-bulk-inference": "Vertex AI, bulk inference: inputs, prediction",
-    "openai-comparisons": "OpenAI, summary comparisons",
-    "csv": "CSV, every pick with texts, sides and times",
-    "parquet": "Parquet, every pick with texts, sides and times",
-    "folder": "Dataset folder with a card, as ZIP",
+    "trl-explicit": ("TRL, explicit prompt", "rows of prompt, chosen, rejected"),
+    "trl-implicit": ("TRL, implicit prompt", "rows of chosen, rejected"),
+    "trl-conversational": ("TRL, conversational", "rows of message lists"),
+    "trl-unpaired": ("TRL, unpaired", "rows of prompt, completion, label"),
+    "vertex-preference": ("Vertex AI, preferences", "rows of input_text, two candidates, choice"),
+    "vertex-prompts": ("Vertex AI, prompts", "rows of input_text"),
+    "vertex-bulk-inference": ("Vertex AI, bulk inference", "rows of inputs, prediction"),
+    "openai-comparisons": ("OpenAI comparisons", "rows of info, summaries, choice"),
+    "csv": ("CSV", "every pick with texts, sides, policies and times"),
+    "parquet": ("Parquet", "every pick with texts, sides, policies and times"),
+    "folder": ("Dataset folder, ZIP", "preferences, raw picks, a dataset card"),
 }
 
 
@@ -93,7 +94,7 @@ def summary(done: Exported) -> str:
     items = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in rows)
     return (
         f'<section class="da-card lb-manifest"><h3 class="da-title">{escape(path.name)}</h3>'
-        f'<p class="da-muted">{_size(path)}. {NAMES.get(manifest.format, manifest.format)}.</p>'
+        f'<p class="da-muted">{_size(path)}: {NAMES[manifest.format][1]}.</p>'
         f"<dl>{items}</dl></section>"
     )
 
@@ -130,7 +131,7 @@ def export_tab(database: Path) -> None:
     ) as controls:
         with gr.Row(equal_height=False):
             format = gr.Dropdown(
-                [(NAMES.get(name, name), name) for name in FORMATS],
+                [(NAMES[name][0], name) for name in FORMATS],
                 value=FORMATS[0],
                 label="Format",
                 elem_id="export-format",

@@ -158,9 +158,13 @@ def test_an_unknown_preset() -> None:
 
 
 def test_a_recorded_config_names_data_files_without_their_folders() -> None:
-    config = SftConfig(data="embedded,/home/ada/chats/train.jsonl")
+    config = SftConfig(data="embedded, /home/ada/chats/train.jsonl")
     assert recorded(config) == asdict(config) | {"data": "embedded,train.jsonl"}
     assert recorded(Sampling()) == asdict(Sampling())
+
+
+def test_a_recorded_config_names_hub_data_in_full() -> None:
+    assert recorded(find_preset("notebook").sft)["data"] == "knkarthick/dialogsum"
 
 
 def test_cache_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -556,6 +557,20 @@ def test_the_head_of_a_new_classifier_is_named(tiny_classifier: Path) -> None:
     model, _ = new_classifier(str(tiny_classifier), ["fine", "rude"])
     assert model.config.id2label == {0: "fine", 1: "rude"}
     assert model.config.label2id == {"fine": 0, "rude": 1}
+
+
+# --- what ships ----------------------------------------------------------------------------------
+
+
+def test_what_ships_names_no_path_of_the_machine_that_made_it() -> None:
+    described = [
+        path for path in models.EMBEDDED_FOLDER.rglob("*") if path.suffix in (".json", ".md")
+    ]
+    assert models.SHIPPED["before"] / "adapter_config.json" in described
+    for path in described:
+        assert not re.search(r'["\s=:](/|~/|[A-Z]:\\)\w', path.read_text()), path
+        if path.name == "adapter_config.json":
+            assert json.loads(path.read_text())["base_model_name_or_path"] == "embedded"
 
 
 # --- what the wheels carry -----------------------------------------------------------------------

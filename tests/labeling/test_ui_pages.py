@@ -34,7 +34,7 @@ class Elements(HTMLParser):
         self.found.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        self.text += f"{data} "
 
     def having(self, name: str) -> dict[str, dict[str, str | None]]:
         return {str(attrs[name]): attrs for _, attrs in self.found if name in attrs}
@@ -77,13 +77,13 @@ def test_the_page_is_blind_before_the_pick_and_tells_after_it(
     turn = first_turn(fresh_store)
     with fresh_store.reading() as db:
         ids = [row["id"] for table in ("pairs", "candidates", "policies") for row in db[table].rows]
-    for secret in ["secret", "7.25", "6.75", "61", "12 %", "eward", "oxicity", *ids]:
+    for secret in ["secret", "7.25", "6.75", "61 %", "12 %", "eward", "oxicity", *ids]:
         assert secret not in stage(turn)
     assert turn.task is not None
     after = session.judge(
         fresh_store, "ann", turn.task.assignment_id, "right", 2.0, random.Random(0)
     )
-    told = Elements(stage(after)).text
+    told = " ".join(Elements(stage(after)).text.split())
     assert "Last pair: you chose B." in told
     left, right = ("base", "ppo") if turn.task.right.startswith("They") else ("ppo", "base")
     assert f"A was secret-{left}" in told and f"B was secret-{right}" in told

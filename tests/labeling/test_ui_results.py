@@ -88,8 +88,9 @@ def test_the_share_of_left_picks() -> None:
     assert left_share(0, 0).share is None
     fair, biased = left_share(26, 24), left_share(40, 10)
     assert fair.share == 0.52 and fair.p == pytest.approx(0.888, abs=0.01)
-    # Exactly: 2 * P(X >= 40), X ~ Binomial(50, 1/2), is 2.4e-5.
-    assert biased.p == pytest.approx(2.4e-5, rel=0.5)
+    # Exactly, 2 * P(X >= 40) for X ~ Binomial(50, 1/2) is 2.4e-5; far out the normal
+    # approximation is on the careful side.
+    assert biased.p is not None and 2.4e-5 < biased.p < 5e-5
     assert left_share(1, 0).p == 1.0
 
 
