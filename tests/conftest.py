@@ -22,7 +22,6 @@ os.environ |= {"HF_HOME": _hub.name, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLEL
 import pandas as pd  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
-
 from hypothesis import HealthCheck, settings  # noqa: E402
 
 from detox.config import cache_dir  # noqa: E402

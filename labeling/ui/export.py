@@ -19,8 +19,8 @@ from detox.ui.manners import polite
 from labeling.export import FORMATS, SUFFIXES, Filters, Manifest, export
 from labeling.schema import SPLITS
 from labeling.store import Store, open_store
-from labeling.ui.place import FLAT, current_blocks, current_tab, plural
-from labeling.ui.results import Counts, count
+from labeling.ui.place import FLAT, SWIFT, current_blocks, current_tab
+from labeling.ui.results import Counts, count, plural
 
 ALL_SPLITS = "all"
 # What each format is called, and what its file holds.
@@ -46,6 +46,11 @@ class Exported:
     path: Path
     manifest_path: Path
     manifest: Manifest
+
+    def answer(self) -> dict[str, Any]:
+        """The manifest for programs, as JSON; gradio would take a ``path`` for a file to fetch."""
+        told = asdict(self.manifest)
+        return {"file": told.pop("path"), **told}
 
 
 def write_export(store: Store, folder: Path, format: str, split: str) -> Exported:
@@ -125,7 +130,7 @@ def export_tab(database: Path) -> None:
     """Builds the tab inside the current ``gr.Tab``; its files go when the app does."""
     scratch = tempfile.TemporaryDirectory(prefix="detox-arena-")
     one_at_a_time = threading.Lock()
-    head = gr.HTML(empty("Export", "One moment."), elem_id="export-head", **FLAT)
+    head = gr.HTML(empty("Export", "One moment."), elem_id="export-head", label="overview", **FLAT)
     with gr.Column(
         visible=False, elem_id="export-controls", elem_classes="da-panel lb-export"
     ) as controls:
@@ -146,7 +151,7 @@ def export_tab(database: Path) -> None:
             )
         start = gr.Button("Prepare the file", variant="primary", size="md", elem_id="export-start")
     with gr.Column(visible=False, elem_id="export-done", elem_classes="lb-export-done") as done:
-        shown = gr.HTML(elem_id="export-summary", **FLAT)
+        shown = gr.HTML(elem_id="export-summary", label="summary", **FLAT)
         with gr.Row(elem_classes="lb-downloads"):
             file = gr.DownloadButton(
                 "Download the file", variant="primary", size="md", elem_id="export-download"
@@ -169,19 +174,18 @@ def export_tab(database: Path) -> None:
         with one_at_a_time:
             found = write_export(open_store(database), Path(scratch.name), format, split)
         files = str(found.path), str(found.manifest_path)
-        return asdict(found.manifest), *files, summary(found), gr.update(visible=True)
+        return found.answer(), *files, summary(found), gr.update(visible=True)
 
-    options: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
     triggers: list[Callable[..., Any]] = [current_blocks().load]
     if (tab := current_tab()) is not None:
         triggers.append(tab.select)
-    gr.on(triggers, look, None, [head, controls, done], api_name="export_overview", **options)
+    gr.on(triggers, look, None, [head, controls, done], api_name="export_overview", **SWIFT)
     start.click(
         export_picks,
         [format, split],
         [answer, file, manifest_file, shown, done],
         api_name="export",
-        **options,
+        **SWIFT,
     )
     gr.on(
         [format.change, split.change],
@@ -189,5 +193,5 @@ def export_tab(database: Path) -> None:
         None,
         done,
         api_visibility="private",
-        **options,
+        **SWIFT,
     )

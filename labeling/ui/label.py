@@ -17,7 +17,7 @@ import gradio as gr
 from detox.ui.manners import polite
 from labeling.store import Store, open_store
 from labeling.ui import session
-from labeling.ui.place import FLAT
+from labeling.ui.place import FLAT, SWIFT
 from labeling.ui.stage import GUIDE, INTRO, stage, who
 
 SCRIPT = (Path(__file__).parents[1] / "assets" / "label.js").read_text(encoding="utf-8")
@@ -55,10 +55,10 @@ def label_tab(
                 "Start labelling", variant="primary", size="md", elem_id="label-start"
             )
     with gr.Column(visible=False, elem_id="label-desk", elem_classes="lb-desk") as desk:
-        page = gr.HTML(elem_id="label-stage", js_on_load=SCRIPT, **FLAT)
+        page = gr.HTML(elem_id="label-stage", label="page", js_on_load=SCRIPT, **FLAT)
         with gr.Row(elem_classes="lb-foot"):
             gr.HTML(GUIDE, elem_id="label-guide", **FLAT)
-            badge = gr.HTML(elem_id="label-who", **FLAT)
+            badge = gr.HTML(elem_id="label-who", label="who", **FLAT)
             leave = gr.Button(
                 "Change name", size="sm", variant="secondary", elem_id="label-change", scale=0
             )
@@ -98,23 +98,21 @@ def label_tab(
         # A blank, as an empty value would leave the old one in the browser.
         return " ", *_doors(inside=False)
 
-    # Not queued: each takes milliseconds, and a labeler should not wait for a model to finish.
-    options: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
     outputs = [answer, page, labeler, badge, door, desk]
-    gr.on([start.click, name.submit], sign_in, name, outputs, api_name="sign_in", **options)
+    gr.on([start.click, name.submit], sign_in, name, outputs, api_name="sign_in", **SWIFT)
     # The browser's store is read when the tab is first opened, not when the page is.
-    labeler.change(restore, labeler, outputs, api_visibility="private", **options)
-    page.next(next_pair, labeler, outputs, api_name="next_pair", **options)
+    labeler.change(restore, labeler, outputs, api_visibility="private", **SWIFT)
+    page.next(next_pair, labeler, outputs, api_name="next_pair", **SWIFT)
     page.pick(
         pick,
         [choice, assignment, seconds, labeler],
         outputs,
         api_name="pick",
         js=_SENT,
-        **options,
+        **SWIFT,
     )
-    page.undo(undo, labeler, outputs, api_name="undo", **options)
-    leave.click(sign_out, None, [labeler, door, desk], api_name="sign_out", **options)
+    page.undo(undo, labeler, outputs, api_name="undo", **SWIFT)
+    leave.click(sign_out, None, [labeler, door, desk], api_name="sign_out", **SWIFT)
 
 
 def _doors(*, inside: bool) -> tuple[Any, Any]:

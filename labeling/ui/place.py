@@ -9,6 +9,9 @@ from gradio.context import Context
 
 # For gr.HTML: our own styles only, no padding.
 FLAT: dict[str, Any] = {"apply_default_css": False, "elem_classes": "lb-flat"}
+# For events: each takes milliseconds, so any number may run, and none waits for a model. They are
+# queued all the same, as gradio 6.31 shows no error of an event that is not.
+SWIFT: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
 
 
 def current_blocks() -> gr.Blocks:
@@ -24,8 +27,3 @@ def current_tab() -> gr.Tab | None:
     while block is not None and not isinstance(block, gr.Tab):
         block = block.parent
     return block
-
-
-def plural(count: int, noun: str) -> str:
-    """``1 pick``, ``2 picks``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

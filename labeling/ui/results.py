@@ -16,7 +16,7 @@ from detox.ui.manners import polite
 from labeling.agreement import Agreement, agreement
 from labeling.ranking import MIN_PROMPTS, WinRate, planned_picks, win_rate
 from labeling.store import Store, open_store
-from labeling.ui.place import FLAT, current_tab, plural
+from labeling.ui.place import FLAT, SWIFT, current_tab
 
 MARGINS = (0.10, 0.05)
 # Below this probability a share of left picks is called a bias.
@@ -186,6 +186,11 @@ def verdict_words(rate: WinRate) -> tuple[str, str]:
     )
 
 
+def plural(count: int, noun: str) -> str:
+    """``1 pick``, ``2 picks``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def _counts(counts: Counts) -> str:
     tiles = (
         ("Pairs", counts.pairs),
@@ -315,7 +320,7 @@ def _fact(title: str, figure: str, text: str, more: str = "") -> str:
 
 def results_tab(database: Path) -> None:
     """Builds the tab inside the current ``gr.Tab``; it refreshes each time it is opened."""
-    shown = gr.HTML(empty("Results", "One moment."), elem_id="results-page", **FLAT)
+    shown = gr.HTML(empty("Results", "One moment."), elem_id="results-page", label="page", **FLAT)
     with gr.Row(elem_classes="lb-foot"):
         refresh = gr.Button("Refresh", size="sm", elem_id="results-refresh", scale=0)
     with gr.Row(visible=False):
@@ -329,12 +334,4 @@ def results_tab(database: Path) -> None:
     triggers: list[Callable[..., Any]] = [refresh.click]
     if (tab := current_tab()) is not None:
         triggers.append(tab.select)
-    gr.on(
-        triggers,
-        results,
-        None,
-        [answer, shown],
-        api_name="results",
-        queue=False,
-        show_progress="hidden",
-    )
+    gr.on(triggers, results, None, [answer, shown], api_name="results", **SWIFT)

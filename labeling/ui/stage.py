@@ -74,7 +74,8 @@ def stage(turn: Turn) -> str:
         f"{_progress(task.progress)}</header>"
         '<div class="lb-main">'
         f"{_dialogue(task.dialogue)}"
-        f'<div class="lb-pair">{_cards(task)}{_actions(turn)}{_status(turn)}</div>'
+        f'<div class="lb-pair">{_cards(task)}'
+        f'<div class="lb-panel">{_actions(turn)}{_status(turn)}</div></div>'
         "</div></section>"
     )
 

@@ -45,7 +45,7 @@ def test_unexpected_errors_are_logged_and_apologised_for(caplog: pytest.LogCaptu
 def test_generators_keep_what_they_gave_before() -> None:
     given = count(2)
     assert [next(given), next(given)] == [0, 1]
-    with pytest.raises(gr.Error, match="That is all."):
+    with pytest.raises(gr.Error, match="That is all"):
         next(given)
 
 
