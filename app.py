@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ class Settings:
     """DETOX_POLICIES, ``name=spec;name=spec``: the versions to compare, two at least."""
     classifier: str = ""
     """DETOX_CLASSIFIER: hub name or folder of the hate classifier; the embedded one if empty."""
+    label: str | None = None
+    """DETOX_LABEL: the classifier's label to reward, where none is called not-hate."""
     results: Path = RESULTS
     """DETOX_RESULTS: folder of results computed beforehand."""
 
@@ -46,7 +49,8 @@ class Settings:
         return cls(
             Path(env.get("DETOX_DB") or default.database),
             _policies(env["DETOX_POLICIES"]) if env.get("DETOX_POLICIES") else default.policies,
-            env.get("DETOX_CLASSIFIER", default.classifier),
+            env.get("DETOX_CLASSIFIER") or default.classifier,
+            env.get("DETOX_LABEL") or default.label,
             Path(env.get("DETOX_RESULTS") or default.results),
         )
 
@@ -63,10 +67,13 @@ def _policies(text: str) -> dict[str, str]:
 
 def build_app(settings: Settings, bench: Workbench | None = None) -> gr.Blocks:
     """The whole app. Models load when ``bench`` is started or the first visitor comes."""
-    bench = bench or Workbench(settings.policies, settings.classifier)
-    seed_pairs(settings)
+    bench = bench or Workbench(settings.policies, settings.classifier, settings.label)
+    try:
+        seed_pairs(settings)
+    except UserError as error:  # the Compare tab works without, and the Label tab will say it too
+        logging.getLogger("detox").warning("%s", error)
     with gr.Blocks(title="Detox Arena", analytics_enabled=False) as page:
-        pill = page_header()
+        pill = page_header(bench.status())
         with gr.Tabs():
             with gr.Tab("Compare", id="compare"):
                 compare_tab(page, bench, settings.results, pill)
@@ -80,7 +87,10 @@ def build_app(settings: Settings, bench: Workbench | None = None) -> gr.Blocks:
 
 
 def seed_pairs(settings: Settings) -> None:
-    """Gives labelers the pairs computed beforehand; a second time changes nothing."""
+    """Gives labelers the pairs computed beforehand; a second time changes nothing.
+
+    Raises ``StoreError`` when the database cannot be used.
+    """
     try:
         rows, _ = read_results(settings.results)
     except UserError:
@@ -92,7 +102,7 @@ def main() -> None:
     """Serves the app until it is stopped."""
     try:
         settings = Settings.from_env()
-        bench = Workbench(settings.policies, settings.classifier)
+        bench = Workbench(settings.policies, settings.classifier, settings.label)
         page = build_app(settings, bench)
         launch(page, inbrowser=_has_screen())
     except (UserError, OSError) as error:

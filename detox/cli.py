@@ -81,6 +81,13 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
         add_options(command, kind)
         command.set_defaults(run=action)
+    blend = commands.add_parser("interpolate", help="a policy between its reference and itself")
+    blend.add_argument("adapter", type=Path, help="folder of an adapter")
+    blend.add_argument(
+        "--share", type=float, required=True, help="0 is the reference, 1 the policy"
+    )
+    blend.add_argument("--output", type=Path, required=True, help="folder of the new adapter")
+    blend.set_defaults(run=_interpolate)
     return top
 
 
@@ -127,7 +134,8 @@ def _compare(arguments: argparse.Namespace) -> None:
 
     dialogue = check_dialogue(_read_text(arguments.dialogue))
     sampling = chosen_options(arguments, Sampling())
-    bench = Workbench({"before": arguments.before, "after": arguments.after}, arguments.classifier)
+    versions = {"before": arguments.before, "after": arguments.after}
+    bench = Workbench(versions, arguments.classifier, arguments.label)
     *_, sides = bench.compare(("before", "after"), dialogue, sampling)
     for side in sides:
         print(f"{side.policy}: {side.text}")
@@ -163,6 +171,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from detox.results import summarise, write_results
     from detox.rewards import load_classifier_reward
 
+    if arguments.limit < 0:
+        raise UserError("--limit must be 0 (all) or a positive number.")
     sampling = chosen_options(arguments, Sampling())
     dialogues = load_dialogues(arguments.data, arguments.split)
     if arguments.limit > 0:
@@ -209,3 +219,10 @@ def _ppo(arguments: argparse.Namespace) -> None:
 
     config = chosen_options(arguments, find_preset(arguments.preset).ppo)
     train_ppo(config, arguments.resume, _tell)
+
+
+def _interpolate(arguments: argparse.Namespace) -> None:
+    from detox.interpolate import interpolate
+
+    interpolate(arguments.adapter, arguments.share, arguments.output)
+    _tell(f"saved the adapter to {arguments.output}")

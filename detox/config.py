@@ -22,11 +22,15 @@ def _require(condition: bool, sentence: str) -> None:
         raise UserError(sentence)
 
 
+def _require_seed(seed: int) -> None:
+    _require(0 <= seed < 2**32, "seed must be a whole number from 0 to 4294967295.")
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How a response is drawn from a policy."""
 
-    temperature: float = option(0.7, "0 picks the likeliest token every time; 1 samples as is")
+    temperature: float = option(0.3, "0 picks the likeliest token every time; 1 samples as is")
     top_p: float = option(0.95, "smallest probability mass the next token is drawn from, (0, 1]")
     top_k: int = option(0, "number of likeliest tokens to draw from; 0 means all")
     max_new_tokens: int = option(80, "longest response, in tokens")
@@ -37,7 +41,7 @@ class Sampling:
         _require(0 < self.top_p <= 1, "top_p must be above 0 and at most 1.")
         _require(self.top_k >= 0, "top_k must be 0 (all tokens) or a positive number.")
         _require(1 <= self.max_new_tokens <= 1024, "max_new_tokens must lie between 1 and 1024.")
-        _require(0 <= self.seed < 2**32, "seed must be a whole number from 0 to 4294967295.")
+        _require_seed(self.seed)
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,10 @@ class SftConfig:
         _require(self.batch_size >= 1, "batch_size must be at least 1.")
         _require(self.lr > 0, "lr must be above 0.")
         _require(self.style in ("verbatim", "gentle"), "style must be verbatim or gentle.")
+        _require(self.max_prompt_tokens >= 1, "max_prompt_tokens must be at least 1.")
+        _require(self.max_summary_tokens >= 1, "max_summary_tokens must be at least 1.")
+        _require(self.save_every >= 1, "save_every must be at least 1.")
+        _require_seed(self.seed)
         self.lora  # noqa: B018  built here so that a bad rank is refused before any work
 
     @property
@@ -141,6 +149,11 @@ class PpoConfig:
             "min_response_tokens must be at least 1 and at most max_response_tokens.",
         )
         _require(self.lr > 0, "lr must be above 0.")
+        _require(self.ppo_epochs >= 1, "ppo_epochs must be at least 1.")
+        _require(self.kl_target > 0, "kl_target must be above 0.")
+        _require(self.kl_horizon >= 0, "kl_horizon must be 0 (off) or a positive number.")
+        _require(self.save_every >= 1, "save_every must be at least 1.")
+        _require_seed(self.seed)
         self.lora  # noqa: B018  built here so that a bad rank is refused before any work
 
     @property
@@ -169,6 +182,8 @@ class ClassifierConfig:
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, "epochs must be at least 1.")
         _require(self.batch_size >= 1, "batch_size must be at least 1.")
+        _require(self.lr > 0, "lr must be above 0.")
+        _require_seed(self.seed)
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from queue import Queue
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import torch
+from transformers import StoppingCriteriaList
 
 from detox.config import Sampling
 from detox.errors import UserError
@@ -104,25 +105,39 @@ def _stream(
     policy = policies[0]
     inputs = _inputs(policy, [prompt] * len(policies))
     streamer = _TokenQueue()
+    abandoned = Event()
+
+    def enough(tokens: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        return torch.full((len(tokens),), abandoned.is_set(), device=tokens.device)
 
     def work() -> None:
         try:
             with _seeded(sampling.seed, policy.model.device), torch.inference_mode():
                 policy.model.generate(
-                    **inputs, **_adapters(policies), **_settings(sampling), streamer=streamer
+                    **inputs,
+                    **_adapters(policies),
+                    **_settings(sampling),
+                    streamer=streamer,
+                    stopping_criteria=StoppingCriteriaList([enough]),
                 )
         except BaseException as error:  # must reach the reader, not die in this thread
             streamer.queue.put(error)
         finally:
             streamer.end()
 
-    Thread(target=work, daemon=True).start()
+    worker = Thread(target=work, daemon=True)
+    worker.start()
     columns: list[torch.Tensor] = []
-    while (item := streamer.queue.get()) is not None:
-        if isinstance(item, BaseException):
-            raise item
-        columns.append(item)
-        yield tuple(_decode(policy, torch.stack(columns, 1)))
+    try:
+        while (item := streamer.queue.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            columns.append(item)
+            yield tuple(_decode(policy, torch.stack(columns, 1)))
+    finally:
+        # a reader who leaves early must leave the model, and the generator of chance, to others
+        abandoned.set()
+        worker.join()
 
 
 class _TokenQueue:

@@ -347,13 +347,13 @@ def add_adapter(model: Any, lora: Lora, task: str, seed: int, name: str = "defau
         "modules or use 'all-linear'."
     )
     try:
-        adapted = get_peft_model(model, config, adapter_name=name)
+        adapted: Any = get_peft_model(model, config, adapter_name=name)
     except ValueError as error:
         raise absent from error
     if isinstance(lora.target_modules, list):
         # peft is content when one of several names exists
         found = [f".{module}" for module in adapted.base_model.targeted_module_names]
-        if not all(any(m.endswith(f".{name}") for m in found) for name in lora.target_modules):
+        if not all(any(m.endswith(f".{end}") for m in found) for end in lora.target_modules):
             raise absent
     return adapted
 

@@ -204,7 +204,7 @@ class Collator:
 
 class _Trainer(Trainer):
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        with _room(Path(self.args.output_dir).parent):
+        with _room(Path(str(self.args.output_dir)).parent):
             super()._save_checkpoint(*args, **kwargs)
 
 

@@ -23,6 +23,8 @@ class Difference:
     @property
     def verdict(self) -> str:
         """``lower`` or ``higher`` when the interval leaves out 0, else ``inconclusive``."""
+        if self.clusters < 2:
+            return "inconclusive"  # resampling one prompt finds no spread, whatever there is
         if self.high < 0:
             return "lower"
         return "higher" if self.low > 0 else "inconclusive"

@@ -48,26 +48,30 @@ class Side:
 
 
 class Workbench:
-    """Policies by name and a hate classifier.
+    """Policies by name and a hate classifier, whose ``label`` to reward may have to be named.
 
     ``start`` returns at once. Generation is serialised by a lock: two requests at a time on
     the same cores would only make both slower.
     """
 
-    def __init__(self, policies: dict[str, str], classifier: str = "") -> None:
-        self.specs, self.classifier = policies, classifier
+    def __init__(
+        self, policies: dict[str, str], classifier: str = "", label: str | None = None
+    ) -> None:
+        self.specs, self.classifier, self.label = policies, classifier, label
         self.policies: dict[str, Policy] = {}
         # known as soon as the files were found, long before their weights are loaded
         self.fingerprints: dict[str, str] = {}
         self.judge: HateClassifier | None = None
         self._status = Status(False, 0.0, "waiting to load the models")
         self._lock = threading.Lock()
+        # of its own, so that nobody who asks how far loading is waits for somebody's summary
+        self._start_lock = threading.Lock()
         self._loaded = threading.Event()
         self._started = False
 
     def start(self) -> None:
         """Begins loading in the background; further calls do nothing."""
-        with self._lock:
+        with self._start_lock:
             if self._started:
                 return
             self._started = True
@@ -150,7 +154,7 @@ class Workbench:
                 name: fingerprint(find_source(spec)) for name, spec in self.specs.items()
             }
             self._tell(0.05, "loading the hate classifier")
-            judge = load_classifier_reward(self.classifier)
+            judge = load_classifier_reward(self.classifier, gentle_label=self.label)
             self._tell(0.2, "loading the policies")
             policies = load_policies(
                 self.specs, lambda share, text: self._tell(0.2 + 0.8 * share, text)

@@ -42,9 +42,13 @@ def shipped_batch(shipped: Shipped, folder: Path) -> Batch:
         return Batch(NOTHING, "", "", None, None)
     chosen = set(draw([row["id"] for row in shipped.rows]))
     shown = [row for row in shipped.rows if row["id"] in chosen]
+    made_by = " and ".join(
+        f"{side['policy']} ({side['fingerprint']})"
+        for side in (shipped.rows[0]["before"], shipped.rows[0]["after"])
+    )
     origin = (
-        f"Computed beforehand on all {len(shipped.rows)} test dialogues; {len(shown)} of them, "
-        "drawn at random, are shown below."
+        f"Computed beforehand by {made_by} on all {len(shipped.rows)} test dialogues; "
+        f"{len(shown)} of them, drawn at random, are shown below."
     )
     file = _csv(folder / "before-after.csv", shipped.rows)
     return _batch(shown, shipped.about["groups"], origin, file)

@@ -89,11 +89,16 @@ class Comparison:
         return next((example for example in self.examples if example.dialogue == text), None)
 
     def recall(self, dialogue: str, names: Sequence[str], sampling: Sampling) -> View:
-        """The result computed beforehand by exactly these weights, or the invitation to compute."""
+        """What is there without computing.
+
+        That is the result computed beforehand by exactly these weights, or why there can be
+        none, or the invitation to compute one.
+        """
         marks = [self.bench.fingerprints.get(name, "") for name in names]
         found = self.shipped.find(dialogue or "", marks, sampling) if all(marks) else None
         if found is None:
-            return PRESS, None
+            error = self.bench.status().error
+            return (html.failure("The models could not be loaded", error) if error else PRESS), None
         sides = [as_side(name, response) for name, response in zip(names, found, strict=True)]
         return html.comparison(sides, BEFOREHAND), as_data(sides, sampling, beforehand=True)
 

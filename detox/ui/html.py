@@ -86,7 +86,7 @@ def pill(status: Status) -> str:
             "models ready</span>"
         )
     return (
-        '<span class="da-pill da-busy" style="--da-dot:var(--da-before)" role="status">'
+        '<span class="da-pill" style="--da-dot:var(--da-before)" role="status">'
         f"{escape(status.text)} \u00b7 {percent(status.share)}</span>"
     )
 
@@ -131,7 +131,8 @@ def conversation(text: str) -> str:
         last = speaker
     if len(said) > SHOWN_TURNS or len(text) > SHOWN_CHARS:
         lines.append('<p class="da-muted">The rest is not shown here, but it is summarized.</p>')
-    return f'<div class="da-talk" tabindex="0" aria-label="The conversation">{"".join(lines)}</div>'
+    opening = '<div class="da-talk" role="region" tabindex="0" aria-label="The conversation">'
+    return f"{opening}{''.join(lines)}</div>"
 
 
 def comparison(sides: Sequence[Side], note: str = "") -> str:

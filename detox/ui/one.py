@@ -112,11 +112,7 @@ def one_dialogue(page: gr.Blocks, comparison: Comparison, pill: gr.HTML) -> None
     def tick(shown: Data, *form: Any) -> tuple[Any, ...]:
         comparison.bench.start()
         now = comparison.bench.status()
-        view: tuple[Any, Any] = (gr.skip(), gr.skip())
-        if now.error:
-            view = html.failure("The models could not be loaded", now.error), None
-        elif shown is None:
-            view = recalled(*form)
+        view = recalled(*form) if shown is None else (gr.skip(), gr.skip())
         return html.pill(now), gr.Timer(active=not (now.ready or now.error)), *view
 
     def status() -> dict[str, Any]:

@@ -12,14 +12,19 @@ from detox.ui.compare import Comparison, Example
 from detox.ui.one import one_dialogue
 from detox.ui.shipped import Shipped, draw
 from detox.ui.twenty import twenty_dialogues
-from detox.workbench import Workbench
+from detox.workbench import Status, Workbench
 
 
-def page_header() -> gr.HTML:
+def page_header(status: Status) -> gr.HTML:
     """What this is, and how far the models are; returns the latter for updates."""
     with gr.Row(elem_classes="da-top"):
         gr.HTML(html.header(), apply_default_css=False)
-        return gr.HTML(elem_id="model-status", elem_classes="da-status", apply_default_css=False)
+        return gr.HTML(
+            html.pill(status),
+            elem_id="model-status",
+            elem_classes="da-status",
+            apply_default_css=False,
+        )
 
 
 def compare_tab(page: gr.Blocks, bench: Workbench, results: Path, pill: gr.HTML) -> None:

@@ -24,19 +24,16 @@ def twenty_dialogues(comparison: Comparison, dialogues: Dataset) -> None:
     files = TemporaryDirectory(prefix="detox-arena-")  # kept by the handlers, gone with the app
     opening = shipped_batch(comparison.shipped, Path(files.name))
     summary = gr.HTML(opening.summary, elem_id="batch-summary", apply_default_css=False)
-    with gr.Row(elem_classes="da-controls da-actions"):
+    some = opening.file is not None
+    with gr.Row(visible=some, elem_classes="da-controls da-actions") as actions:
         download = gr.DownloadButton(
-            "Download CSV",
-            value=opening.file,
-            visible=opening.file is not None,
-            size="sm",
-            elem_id="batch-csv",
+            "Download CSV", value=opening.file, size="sm", elem_id="batch-csv"
         )
         again = gr.Button(
             "Back to the shipped results", visible=False, size="sm", elem_id="batch-shipped"
         )
     with (
-        gr.Accordion("Compute twenty dialogues now", open=opening.file is None),
+        gr.Accordion("Compute twenty dialogues now", open=not some),
         gr.Column(elem_classes="da-controls"),
     ):
         before, swap, after = versions(comparison.bench, "batch-")
@@ -44,12 +41,12 @@ def twenty_dialogues(comparison: Comparison, dialogues: Dataset) -> None:
     plot = gr.HTML(opening.plot, elem_id="batch-plot", apply_default_css=False)
     rows = gr.HTML(opening.table, elem_id="batch-table", apply_default_css=False)
     data = gr.JSON(opening.data, visible=False, label="batch")
-    views = [summary, plot, rows, download, again, data]
+    views = [summary, plot, rows, download, again, actions, data]
 
     def shown(batch: Batch, live: bool) -> tuple[Any, ...]:
-        file = gr.DownloadButton(value=batch.file, visible=batch.file is not None)
         back = gr.Button(visible=live and bool(comparison.shipped.rows))
-        return batch.summary, batch.plot, batch.table, file, back, batch.data
+        row = gr.Row(visible=batch.file is not None)
+        return batch.summary, batch.plot, batch.table, batch.file, back, row, batch.data
 
     @polite
     def batch() -> tuple[Any, ...]:
@@ -64,9 +61,9 @@ def twenty_dialogues(comparison: Comparison, dialogues: Dataset) -> None:
         for status, partial in live_batch(comparison, before, after, dialogues, Path(files.name)):
             progress(status.share, desc=status.text)
             if partial is None:
-                yield html.waiting(status), *(gr.skip(),) * 5
+                yield html.waiting(status), *(gr.skip(),) * 6
             elif not status.ready:
-                yield html.waiting(status), partial.plot, partial.table, *(gr.skip(),) * 3
+                yield html.waiting(status), partial.plot, partial.table, *(gr.skip(),) * 4
             else:
                 yield shown(partial, live=True)
 

@@ -77,7 +77,7 @@ def tiny_settings(
     folder = tmp_path_factory.mktemp("arena")
     about = {"sampling": asdict(SAMPLING), "data": "embedded", "split": "test"}
     write_results(folder / "results", rows, about)
-    return Settings(folder / "picks.db", policies, str(tiny_classifier), folder / "results")
+    return Settings(folder / "picks.db", policies, str(tiny_classifier), results=folder / "results")
 
 
 @pytest.fixture(scope="session")

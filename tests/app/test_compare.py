@@ -127,6 +127,19 @@ def test_results_of_anything_else_are_not(
     assert comparison.recall(dialogue, names, sampling) == (PRESS, None)
 
 
+def test_results_are_shown_even_when_the_models_did_not_load(
+    comparison: Comparison, result_rows: list[Row]
+) -> None:
+    bench = FakeBench([Status(False, 1.0, "loading failed", "The model is gone.")])
+    bench.statuses.pop()
+    broken = Comparison(bench, comparison.shipped, comparison.examples)
+    names = ("before", "after")
+    page, data = broken.recall(result_rows[0]["dialogue"], names, SAMPLING)
+    assert data is not None and "computed beforehand" in page
+    page, data = broken.recall("A: Hello.", names, SAMPLING)
+    assert data is None and "The model is gone." in page
+
+
 def test_without_results_there_is_nothing_to_show(tmp_path: Path) -> None:
     shipped = Shipped.read(tmp_path / "none")
     assert shipped.rows == () and shipped.sampling == Sampling()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,11 +33,13 @@ def test_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DETOX_DB", "picks/mine.db")
     monkeypatch.setenv("DETOX_POLICIES", "small = google/flan-t5-small ; tuned=runs/a=b;")
     monkeypatch.setenv("DETOX_CLASSIFIER", "runs/classifier")
+    monkeypatch.setenv("DETOX_LABEL", "LABEL_0")
     monkeypatch.setenv("DETOX_RESULTS", "runs/evaluation")
     assert Settings.from_env() == Settings(
         Path("picks/mine.db"),
         {"small": "google/flan-t5-small", "tuned": "runs/a=b"},
         "runs/classifier",
+        "LABEL_0",
         Path("runs/evaluation"),
     )
 
@@ -62,6 +67,17 @@ def test_without_results_there_are_no_pairs_and_no_error(tmp_path: Path) -> None
     app.seed_pairs(Settings(tmp_path / "picks.db", results=tmp_path / "none"))
 
 
+def test_a_damaged_database_leaves_the_rest_of_the_app_standing(
+    tiny_settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    damaged = tmp_path / "picks.db"
+    damaged.write_bytes(b"not a database " * 100)
+    with caplog.at_level(logging.WARNING, "detox"):
+        page = app.build_app(replace(tiny_settings, database=damaged))
+    assert "damaged or not a labeling database" in caplog.text
+    page.close(verbose=False)
+
+
 def test_a_wrong_setting_is_one_sentence_and_exit_code_2() -> None:
     done = subprocess.run(
         [sys.executable, "app.py"],
@@ -77,9 +93,11 @@ def test_a_wrong_setting_is_one_sentence_and_exit_code_2() -> None:
 
 
 def test_the_page_answers_whatever_becomes_of_the_models(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
     env = os.environ | {
         "CI": "true",
-        "GRADIO_SERVER_PORT": "7986",
+        "GRADIO_SERVER_PORT": str(port),
         "DETOX_POLICIES": f"before={tmp_path};after={tmp_path}",
         "DETOX_DB": str(tmp_path / "picks.db"),
         "DETOX_RESULTS": str(tmp_path / "none"),
@@ -88,7 +106,7 @@ def test_the_page_answers_whatever_becomes_of_the_models(tmp_path: Path) -> None
         [sys.executable, "app.py"], cwd=ROOT, env=env, stdout=subprocess.DEVNULL
     ) as server:
         try:
-            assert b"Detox Arena" in _answer("http://127.0.0.1:7986/", 120)
+            assert b"Detox Arena" in _answer(f"http://127.0.0.1:{port}/", 120)
         finally:
             server.terminate()
 

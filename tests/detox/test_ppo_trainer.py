@@ -34,7 +34,7 @@ from detox.runlog import read_metrics
 from tests import tiny
 
 Row = dict[str, Any]
-WORDS = "stupid tickets soup dinner walk river train sorry".split()
+WORDS = ["stupid", "tickets", "soup", "dinner", "walk", "river", "train", "sorry"]
 # What each kind of tiny model learns well with.
 LR = {"t5": 3e-3, "causal": 1.5e-2}
 
@@ -288,8 +288,6 @@ def test_the_reward_is_learned_whatever_its_sign(
     rows = learned(each_config, kind, sign)
     # the reward is sign * letters: with -1 it rises because letters get rarer
     assert gain(rows) > 3
-    drift = rows[-1]["env/reward_mean"] - rows[0]["env/reward_mean"]
-    assert drift * sign > 0.1 if sign > 0 else -drift < -0.1
 
 
 def test_a_tight_leash_keeps_the_policy_where_it_is(each_config: PpoConfig, kind: str) -> None:
@@ -325,7 +323,8 @@ def test_a_run_that_goes_wrong_at_once_keeps_the_reference(config: PpoConfig, va
 
 
 def test_a_loss_that_is_no_number_is_taken_back(config: PpoConfig) -> None:
-    lineage = train(replace(config, vf_coef=math.nan))
+    # the square of this error is more than float32 holds
+    lineage = train(config, source=Rule(lambda text: 1e30))
     assert lineage["stopped"] == "the loss is not finite" and lineage["steps"] == 0
     assert untouched(weights(config))
 
