@@ -44,6 +44,10 @@ class RewardConfig:
             raise UserError("held_out must lie between 0 and 1.")
         if self.epochs < 1 or self.batch_size < 1 or self.lr <= 0:
             raise UserError("epochs and batch_size must be at least 1, lr above 0.")
+        if self.lora_r < 1 or self.max_tokens < 1:
+            raise UserError("lora_r and max_tokens must be at least 1.")
+        if not 0 <= self.seed < 2**32:
+            raise UserError("seed must be a whole number from 0 to 4294967295.")
 
 
 def train_reward_model(
@@ -71,6 +75,8 @@ def train_reward_model(
         "train": [row for row in chosen if row["dialogue_id"] not in held],
         "held_out": [row for row in chosen if row["dialogue_id"] in held],
     }
+    if not parts["train"]:
+        raise UserError("held_out leaves no dialogue to learn from: lower it or label more.")
     tell(f"{len(parts['train'])} picks to learn from, {len(parts['held_out'])} held out")
     lineage = _fit(parts, config, tell) | {
         "picks": len(chosen),

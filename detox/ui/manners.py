@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import html
 import inspect
 import logging
 from collections.abc import Callable, Iterator
@@ -44,7 +45,9 @@ def _spoken(name: str) -> Iterator[None]:
     except gr.Error:
         raise
     except UserError as error:
-        raise gr.Error(str(error), title="That did not work", print_exception=False) from error
+        # the page renders the sentence as HTML, and it may quote what somebody typed
+        sentence = html.escape(str(error), quote=False)
+        raise gr.Error(sentence, title="That did not work", print_exception=False) from error
     except Exception as error:
         _log.exception("%s failed", name)
         raise gr.Error(SORRY, title="That did not work", print_exception=False) from error

@@ -60,3 +60,13 @@ def test_errors_meant_for_gradio_pass() -> None:
 
 def test_handlers_keep_their_names_for_the_api() -> None:
     assert refuse.__name__ == "refuse" and refuse.__doc__ == "Says no."
+
+
+def test_what_somebody_typed_cannot_become_markup() -> None:
+    @polite
+    def fail() -> None:
+        raise UserError("Unknown policy '<img src=x onerror=alert(1)>': choose another.")
+
+    with pytest.raises(gr.Error) as caught:
+        fail()
+    assert "&lt;img" in caught.value.message and "<" not in caught.value.message
