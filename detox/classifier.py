@@ -135,13 +135,13 @@ def measure(judge: HateClassifier, texts: Sequence[Labelled]) -> dict[str, float
     chance = judge.rate([t.text for t in texts]).toxicity.numpy()
     figures = {
         "n": len(texts),
-        "accuracy": accuracy_score(truth, chance > 0.5),
+        "accuracy": float(accuracy_score(truth, chance > 0.5)),
         "f1_macro": f1_score(truth, chance > 0.5, average="macro"),
         "auc": roc_auc_score(truth, chance),
         "brier": brier_score_loss(truth, chance),
         "ece": calibration_error(truth, chance),
     }
-    return {key: round(float(value), 4) for key, value in figures.items()}
+    return {key: round(value, 4) for key, value in figures.items()}
 
 
 def calibration_error(truth: np.ndarray, chance: np.ndarray, bins: int = 10) -> float:
