@@ -304,6 +304,7 @@ def new_classifier(base: str, labels: Sequence[str]) -> tuple[Any, PreTrainedTok
             id2label=dict(enumerate(labels)),
             label2id={label: index for index, label in enumerate(labels)},
             dtype=torch.float32,
+            ignore_mismatched_sizes=True,  # a base may be a classifier with a head of its own
             trust_remote_code=False,
         )
         tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)

@@ -78,13 +78,17 @@ def one_dialogue(page: gr.Blocks, comparison: Comparison, pill: gr.HTML) -> None
 
     @polite
     def open_page(request: gr.Request, *rest: Any) -> tuple[Any, ...]:
-        return shown(comparison.opening(request.query_params.get("dialogue")), *rest)
+        wanted = request.query_params.get("dialogue")
+        if wanted is None:  # the page is right as it is, and a quick visitor may have typed already
+            return (gr.skip(),) * 6
+        return shown(comparison.opening(wanted), *rest)
 
     @polite
     def preview(dialogue: str, *rest: Any) -> tuple[Any, ...]:
-        same = comparison.known(dialogue)
-        card, id = (same.id if same in best else None, same.id) if same else (None, None)
-        return card, id, html.conversation(dialogue or ""), *recalled(dialogue, *rest)
+        talk = html.conversation(dialogue or "")
+        if same := comparison.known(dialogue):  # an example, and whoever chose it shows its result
+            return same.id if same in best else None, same.id, talk, gr.skip(), gr.skip()
+        return None, None, talk, *recalled(dialogue, *rest)
 
     @polite
     def recall(*form: Any) -> View:
@@ -132,9 +136,9 @@ def one_dialogue(page: gr.Blocks, comparison: Comparison, pill: gr.HTML) -> None
     gr.on([page.load, timer.tick], tick, [data, *form], ticking, api_name="tick", **QUICK)
     cards.input(example, [cards, *rest], chosen, api_name="featured", **QUICK)
     picker.input(example, [picker, *rest], chosen, api_name="example", show_progress="hidden")
-    dialogue.input(preview, form, seen, api_name="preview", trigger_mode="always_last", **QUICK)
-    cleared = clear.click(lambda: "", None, dialogue, api_name="clear", **QUICK)
-    cleared.then(preview, form, seen, api_name="cleared", **QUICK)
+    # "input" would miss what is pasted with the mouse
+    dialogue.change(preview, form, seen, api_name="preview", trigger_mode="always_last", **QUICK)
+    clear.click(lambda: "", None, dialogue, api_name="clear", **QUICK)
     gr.on([before.input, after.input], recall, form, [result, data], api_name="recall", **QUICK)
     swap.click(exchange, form, [before, after, result, data], api_name="swap", **QUICK)
     go.click(compare, form, [result, data], api_name="compare", show_progress="minimal")

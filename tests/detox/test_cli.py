@@ -184,10 +184,14 @@ def test_a_dialogue_too_long_for_the_model(
 
 
 @pytest.mark.parametrize("name", ["no/such-model", "/nowhere/at/all"])
-def test_a_model_that_is_unknown(name: str, dialogue: str, capsys: Capture) -> None:
+def test_a_model_that_is_unknown(
+    name: str, dialogue: str, versions: list[str], capsys: Capture
+) -> None:
     sentence = f"The model '{name}' is neither a local folder nor reachable on the Hugging Face hub"
     for arguments in (
-        ["compare", dialogue, "--before", name],
+        ["compare", dialogue, *versions, "--before", name],
+        ["compare", dialogue, *versions, "--classifier", name],
+        ["evaluate", *versions, "--after", name],
         ["score", "text", "--classifier", name],
         ["sft", "--base", name],
         ["ppo", "--policy", name],
@@ -195,8 +199,10 @@ def test_a_model_that_is_unknown(name: str, dialogue: str, capsys: Capture) -> N
         assert refused(capsys, *arguments).startswith(sentence)
 
 
-def test_a_folder_without_a_model(tmp_path: Path, dialogue: str, capsys: Capture) -> None:
-    said = refused(capsys, "compare", dialogue, "--before", str(tmp_path))
+def test_a_folder_without_a_model(
+    tmp_path: Path, dialogue: str, versions: list[str], capsys: Capture
+) -> None:
+    said = refused(capsys, "compare", dialogue, *versions, "--before", str(tmp_path))
     assert said == f"The folder {tmp_path} does not hold a complete model: check its files."
 
 

@@ -322,7 +322,7 @@ def test_the_number_of_trainable_parameters_is_small(
     ],
 )
 def test_impossible_settings(values: Row) -> None:
-    with pytest.raises(UserError, match=rf"{next(iter(values))}.*must"):
+    with pytest.raises(UserError, match=rf"\b{next(iter(values))}\b"):
         RewardConfig(**values)
 
 
