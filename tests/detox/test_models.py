@@ -30,6 +30,7 @@ from detox.models import (
     read_lineage,
     save_adapter,
 )
+from detox.ppo.rollout import ValueHead
 from tests import tiny
 
 LORA = Lora(r=4, alpha=8)
@@ -152,6 +153,10 @@ def test_lora_on_q_and_v_trains_1_41_percent_of_it(flan_t5_base: Any) -> None:
     lora = Lora(r=32, alpha=32, dropout=0.05, targets="q,v")
     model = add_adapter(flan_t5_base, lora, "SEQ_2_SEQ_LM", 0)
     assert parameter_counts(model) == (251_116_800, 3_538_944)
+    # as trl's model with a value head on top
+    head = ValueHead(flan_t5_base.config.d_model)
+    both = torch.nn.ModuleList([model, head])
+    assert parameter_counts(both) == (251_117_569, 3_539_713)
 
 
 def test_tied_weights_count_once(tiny_causal: Path) -> None:

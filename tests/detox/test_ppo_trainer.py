@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -35,8 +36,8 @@ from tests import tiny
 
 Row = dict[str, Any]
 WORDS = ["stupid", "tickets", "soup", "dinner", "walk", "river", "train", "sorry"]
-# What each kind of tiny model learns well with.
-LR = {"t5": 3e-3, "causal": 1.5e-2}
+# What each kind of tiny model learns well with: learning rate and steps.
+LEARNING = {"t5": (3e-3, 15), "causal": (1.5e-2, 30)}
 
 
 class Rule:
@@ -123,45 +124,71 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-def config(befores: dict[str, Path], tmp_path: Path) -> PpoConfig:
-    """Four steps of eight short responses on the causal model."""
-    data = tmp_path / "dialogues.jsonl"
+@pytest.fixture(scope="module")
+def four_steps(
+    befores: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, PpoConfig]:
+    """Four steps of eight short responses on each kind of model, run from end to end."""
+    folder = tmp_path_factory.mktemp("whole")
+    data = folder / "dialogues.jsonl"
     data.write_text(
         "".join(json.dumps({"dialogue": f"#Person1#: {word}"}) + "\n" for word in WORDS[:6]),
         encoding="utf-8",
     )
-    return PpoConfig(
-        policy=str(befores["causal"]),
-        data=str(data),
-        output=str(tmp_path / "ppo"),
-        steps=4,
-        batch_size=8,
-        mini_batch_size=4,
-        lr=1e-2,
-        lora_r=4,
-        lora_alpha=8,
-        min_response_tokens=3,
-        max_response_tokens=6,
-        min_dialogue_chars=1,
-        save_every=2,
-    )
+    configs = {
+        kind: PpoConfig(
+            policy=str(before),
+            data=str(data),
+            output=str(folder / kind),
+            steps=4,
+            batch_size=8,
+            mini_batch_size=4,
+            lr=1e-2,
+            lora_r=4,
+            lora_alpha=8,
+            min_response_tokens=3,
+            max_response_tokens=6,
+            min_dialogue_chars=1,
+            save_every=2,
+        )
+        for kind, before in befores.items()
+    }
+    for config in configs.values():
+        train(config)
+    return configs
 
 
 @pytest.fixture
-def each_config(config: PpoConfig, befores: dict[str, Path], kind: str) -> PpoConfig:
+def whole(four_steps: dict[str, PpoConfig]) -> PpoConfig:
+    """The run on the causal model, to be read and not run again."""
+    return four_steps["causal"]
+
+
+@pytest.fixture
+def config(whole: PpoConfig, tmp_path: Path) -> PpoConfig:
+    """The same run, not begun, in a folder of its own."""
+    return replace(whole, output=str(tmp_path / "ppo"))
+
+
+@pytest.fixture
+def each_whole(four_steps: dict[str, PpoConfig], kind: str) -> PpoConfig:
+    """``whole`` for each kind of model in turn."""
+    return four_steps[kind]
+
+
+@pytest.fixture
+def each_config(each_whole: PpoConfig, tmp_path: Path) -> PpoConfig:
     """``config`` for each kind of model in turn."""
-    return replace(config, policy=str(befores[kind]))
+    return replace(each_whole, output=str(tmp_path / "ppo"))
 
 
 # exactness
 
 
-def test_the_first_kl_is_exactly_0_and_every_first_ratio_exactly_1(each_config: PpoConfig) -> None:
-    settings = load_policy(each_config.policy).model.config
+def test_the_first_kl_is_exactly_0_and_every_first_ratio_exactly_1(each_whole: PpoConfig) -> None:
+    settings = load_policy(each_whole.policy).model.config
     assert getattr(settings, "dropout_rate", None) or settings.attention_dropout  # and yet:
-    train(each_config)
-    rows = metrics(each_config)
+    rows = metrics(each_whole)
     assert rows[0]["objective/kl"] == 0.0
     assert [row["ppo/ratio_first"] for row in rows] == [1.0] * 4
     assert rows[-1]["objective/kl"] != 0.0
@@ -202,46 +229,37 @@ def test_the_numbers_of_a_step_are_told(config: PpoConfig) -> None:
 # repeatability
 
 
-def test_a_seed_decides_everything(config: PpoConfig, tmp_path: Path) -> None:
-    again, other = (
-        replace(config, output=str(tmp_path / name), seed=seed)
-        for name, seed in (("a", 0), ("b", 1))
-    )
-    torch.manual_seed(1)
-    train(config)
+def test_a_seed_decides_everything(config: PpoConfig, whole: PpoConfig, tmp_path: Path) -> None:
+    other = replace(config, output=str(tmp_path / "other"), seed=1)
     torch.manual_seed(2)
-    train(again)
+    train(config)
     train(other)
-    assert metrics(again) == metrics(config) and same(weights(again), weights(config))
-    assert metrics(other) != metrics(config) and not same(weights(other), weights(config))
+    assert metrics(config) == metrics(whole) and same(weights(config), weights(whole))
+    assert metrics(other) != metrics(whole) and not same(weights(other), weights(whole))
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one(each_config: PpoConfig, tmp_path: Path) -> None:
-    whole = replace(each_config, output=str(tmp_path / "whole"))
-    train(whole)
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    each_config: PpoConfig, each_whole: PpoConfig
+) -> None:
     with pytest.raises(Cut):
         train(each_config, cut_at=3)
     lineage = train(each_config, resume=True)
-    assert metrics(each_config) == metrics(whole)
+    assert metrics(each_config) == metrics(each_whole)
     assert [row["step"] for row in metrics(each_config)] == [1, 2, 3, 4]
-    assert same(weights(each_config), weights(whole))
+    assert same(weights(each_config), weights(each_whole))
     assert lineage["steps"] == 4 and lineage["stopped"] == ""
 
 
-def test_a_run_that_is_over_may_be_prolonged(config: PpoConfig, tmp_path: Path) -> None:
+def test_a_run_that_is_over_may_be_prolonged(config: PpoConfig, whole: PpoConfig) -> None:
     train(replace(config, steps=1))
     train(config, resume=True)
-    whole = replace(config, output=str(tmp_path / "whole"))
-    train(whole)
     assert metrics(config) == metrics(whole) and same(weights(config), weights(whole))
 
 
-def test_a_run_that_was_cut_off_at_once_can_be_resumed(config: PpoConfig, tmp_path: Path) -> None:
+def test_a_run_that_was_cut_off_at_once_can_be_resumed(config: PpoConfig, whole: PpoConfig) -> None:
     with pytest.raises(Cut):
         train(config, cut_at=1)
     train(config, resume=True)
-    whole = replace(config, output=str(tmp_path / "whole"))
-    train(whole)
     assert metrics(config) == metrics(whole) and same(weights(config), weights(whole))
 
 
@@ -258,15 +276,16 @@ def test_every_query_comes_once_before_any_comes_again(config: PpoConfig) -> Non
 
 
 def learned(config: PpoConfig, kind: str, sign: float = 1.0, **changes: Any) -> list[Row]:
-    """Thirty steps of learning to write more letters, or fewer, without a leash."""
+    """A run that learns to write more letters, or fewer, without a leash."""
+    lr, steps = LEARNING[kind]
     long = replace(
         config,
-        steps=30,
+        steps=steps,
         batch_size=32,
         mini_batch_size=32,
-        lr=LR[kind],
+        lr=lr,
         max_response_tokens=3,
-        save_every=30,
+        save_every=steps,
         **{"kl_coef": 0.0, "kl_horizon": 0} | changes,
     )
     train(long, source=Rule(lambda text: sign * letters(text)))
@@ -313,8 +332,11 @@ def test_a_score_that_is_no_number_ends_the_run_with_its_last_good_step(
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_run_that_goes_wrong_at_once_keeps_the_reference(config: PpoConfig, value: float) -> None:
-    train(config)  # what an earlier run left in the folder is no state to go back to
+def test_a_run_that_goes_wrong_at_once_keeps_the_reference(
+    config: PpoConfig, whole: PpoConfig, value: float
+) -> None:
+    # what an earlier run left in the folder is no state to go back to
+    shutil.copytree(whole.output, config.output)
     assert not untouched(weights(config))
     lineage = train(config, source=Rule(lambda text: value))
     assert lineage["steps"] == 0
@@ -364,7 +386,7 @@ def test_a_mini_batch_with_too_large_a_ratio_is_skipped(config: PpoConfig) -> No
 
 
 def test_a_source_that_fails_fails_the_run_and_its_checkpoint_stays(
-    config: PpoConfig, tmp_path: Path
+    config: PpoConfig, whole: PpoConfig
 ) -> None:
     rule = Rule(letters)
 
@@ -377,8 +399,6 @@ def test_a_source_that_fails_fails_the_run_and_its_checkpoint_stays(
     with pytest.raises(UserError, match=r"^The judge has gone home\.$"):
         train(config, source=rule)
     train(config, resume=True)
-    whole = replace(config, output=str(tmp_path / "whole"))
-    train(whole)
     assert same(weights(config), weights(whole))
 
 
