@@ -14,6 +14,9 @@ CSS = (Path(__file__).parent / "assets" / "arena.css").read_text(encoding="utf-8
 _FONT = (LocalFont("Source Sans Pro", (400, 700)), "ui-sans-serif", "system-ui", "sans-serif")
 _MONO = (LocalFont("IBM Plex Mono", (400, 700)), "ui-monospace", "monospace")
 
+# Gradio confines launch's css to the tabs; below them, a phone's footer begins with a stray dot.
+_FOOTER = "@media (width <= 640px) { footer > .record + .divider { display: none } }"
+
 
 def arena_theme() -> gr.themes.Base:
     """Gradio's variables pointed at the style sheet's, which know both light and dark."""
@@ -77,6 +80,7 @@ def arena_theme() -> gr.themes.Base:
         "error_border_color": "var(--da-error)",
         "error_text_color": "var(--da-error)",
     }
+    theme.custom_css = _FOOTER
     dark = {f"{name}_dark": value for name, value in looks.items()}
     return theme.set(
         **looks,

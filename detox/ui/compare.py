@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -43,10 +43,17 @@ class Example:
         return html.capital(self.topic or self.id) + (f"{joint}{self.tone}" if self.tone else "")
 
 
-def featured(examples: Sequence[Example]) -> list[Example]:
-    """The first example of each tone, for those who do not want to read a list."""
-    chosen = [next((e for e in examples if e.tone == tone), None) for tone in FEATURED_TONES]
-    return [example for example in chosen if example] or list(examples[: len(FEATURED_TONES)])
+def featured(examples: Sequence[Example], apart: Container[str] = ()) -> list[Example]:
+    """One example of each tone, for those who do not want to read a list.
+
+    It is the first whose id is in ``apart`` (dialogues that the versions are known to summarize
+    differently, for better or worse), or else the first.
+    """
+    chosen = []
+    for tone in FEATURED_TONES:
+        same = [example for example in examples if example.tone == tone]
+        chosen += [e for e in same if e.id in apart][:1] or same[:1]
+    return chosen or list(examples[: len(FEATURED_TONES)])
 
 
 def sampling_of(
@@ -78,10 +85,17 @@ class Comparison:
                 return example
         raise UserError(f"There is no example '{id}': pick one from the list.")
 
+    def featured(self) -> list[Example]:
+        """The examples on the cards."""
+        rows = self.shipped.rows
+        return featured(
+            self.examples, {row["id"] for row in rows if abs(row["reward_diff"]) >= html.SAME}
+        )
+
     def opening(self, wanted: str | None) -> Example:
         """The example that a link asks for, or the one that everybody sees first."""
         known = [example for example in self.examples if example.id == wanted]
-        return (known or featured(self.examples))[0]
+        return (known or self.featured())[0]
 
     def known(self, dialogue: str | None) -> Example | None:
         """The example whose text this is."""

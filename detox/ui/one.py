@@ -9,7 +9,7 @@ import gradio as gr
 from gradio.events import api
 
 from detox.ui import html
-from detox.ui.compare import PRESS, Comparison, Data, Example, View, featured, sampling_of
+from detox.ui.compare import PRESS, Comparison, Data, Example, View, sampling_of
 from detox.ui.manners import polite
 from detox.workbench import Workbench
 
@@ -28,7 +28,7 @@ QUICK: dict[str, Any] = {
 def one_dialogue(page: gr.Blocks, comparison: Comparison, pill: gr.HTML) -> None:
     """Builds the view, and the timer that tells in ``pill`` how far the models are."""
     first = comparison.opening(None)
-    best = featured(comparison.examples)
+    best = comparison.featured()
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=320, elem_classes="da-panel"):
             gr.HTML('<h2 class="da-title">The conversation</h2>', apply_default_css=False)

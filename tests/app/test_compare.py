@@ -51,6 +51,14 @@ def test_the_examples_on_cards_have_one_tone_each(examples: list[Example]) -> No
     assert [e.tone for e in featured(examples)] == ["rude", "mocking", "insulting", "friendly"]
 
 
+def test_cards_prefer_dialogues_that_the_versions_summarize_differently(
+    comparison: Comparison,
+) -> None:
+    later = [e for e in comparison.examples if e.tone == "mocking"][2]
+    assert later in featured(comparison.examples, {later.id})
+    assert len(comparison.featured()) == 4
+
+
 def test_dialogues_without_tones_are_on_cards_all_the_same() -> None:
     plain = [Example(str(i), f"A: {i}", "", "") for i in range(6)]
     assert featured(plain) == plain[:4]

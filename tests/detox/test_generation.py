@@ -237,7 +237,7 @@ def test_a_reader_who_leaves_stops_the_work(versions: dict[str, Policy]) -> None
     started = time.perf_counter()
     stream.close()
     # the whole would take a hundred times as long as the first token
-    assert threading.active_count() == running
+    assert threading.active_count() <= running
     stopped = time.perf_counter() - started
     *_, last = compare(chosen, PROMPTS[0], GREEDY)
     assert last == tuple(generate(policy, PROMPTS[:1], GREEDY)[0] for policy in chosen)

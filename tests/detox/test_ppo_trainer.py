@@ -551,6 +551,17 @@ def test_a_policy_without_adapters_is_its_own_reference(
     assert find_source(config.output).base == base
 
 
+def test_a_run_never_overwrites_the_policy_it_starts_from(
+    config: PpoConfig, befores: dict[str, Path]
+) -> None:
+    before = befores["causal"]
+    kept = (before / "adapter_model.safetensors").read_bytes()
+    with pytest.raises(UserError, match=r"would overwrite the policy it starts from: choose ano"):
+        train(replace(config, output=f"{before}/../{before.name}"))
+    assert (before / "adapter_model.safetensors").read_bytes() == kept
+    assert not (before / "metrics.jsonl").exists()
+
+
 def test_dialogues_of_other_lengths_are_left_out(config: PpoConfig) -> None:
     with pytest.raises(UserError, match="No dialogue has between 500 and 1000 characters"):
         train(replace(config, min_dialogue_chars=500))
