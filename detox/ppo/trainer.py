@@ -260,6 +260,11 @@ def _update(
 
 def _start(config: PpoConfig, tell: Tell) -> tuple[State, Any]:
     source = find_source(config.policy)
+    if Path(config.output).resolve() in [adapter.resolve() for adapter in source.adapters]:
+        raise UserError(
+            f"A run in {config.output} would overwrite the policy it starts from: choose another "
+            "output."
+        )
     policy = load_policy(config.policy, "reference")
     model = policy.model
     if policy.adapter is not None:
