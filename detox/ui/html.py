@@ -9,7 +9,7 @@ from html import escape
 from detox.workbench import Side, Status
 
 # Reward differences below this, in logits, are too small to be called gentler or ruder.
-SAME = 0.25
+SAME = 0.5
 # A conversation of more turns or characters is shown in part; all of it is summarized.
 SHOWN_TURNS = 120
 SHOWN_CHARS = 12_000
