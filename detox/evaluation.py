@@ -14,29 +14,8 @@ from detox.config import Sampling
 from detox.data import is_rude, prompts
 from detox.generation import Done, generate
 from detox.models import Policy
-from detox.results import (
-    ROUGE,
-    TABLE,
-    Row,
-    read_results,
-    summarise,
-    table,
-    write_results,
-    write_table,
-)
+from detox.results import ROUGE, Row
 from detox.rewards import HateClassifier
-
-__all__ = [
-    "ROUGE",
-    "TABLE",
-    "about",
-    "compare_policies",
-    "read_results",
-    "summarise",
-    "table",
-    "write_results",
-    "write_table",
-]
 
 
 def compare_policies(
