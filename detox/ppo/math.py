@@ -12,9 +12,13 @@ import torch
 from torch import Tensor
 
 
-def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of ``values`` [B, R] where ``mask`` is 1, a scalar; 0 for an empty mask."""
-    return (values * mask).sum() / mask.sum().clamp(min=1)
+def masked_mean(values: Tensor, mask: Tensor, count: Tensor | None = None) -> Tensor:
+    """Mean of ``values`` [B, R] where ``mask`` is 1, a scalar; 0 for an empty mask.
+
+    ``count`` is the number of values when others hold a part of them: the parts' results
+    then add up to the mean.
+    """
+    return (values * mask).sum() / (mask.sum() if count is None else count).clamp(min=1)
 
 
 def masked_var(values: Tensor, mask: Tensor) -> Tensor:
@@ -51,12 +55,14 @@ def token_rewards(
     """Per-token rewards: the KL penalty everywhere, the score on the last token.
 
     ``scores`` is [B], the others [B, R]. Returns rewards [B, R] and the per-token KL estimate
-    ``logprobs - ref_logprobs`` [B, R], both 0 on padding (Ziegler et al. 2019, eq. 2).
+    ``logprobs - ref_logprobs`` [B, R], both 0 on padding (Ziegler et al. 2019, eq. 2). A row
+    without a token gets no reward.
     """
     kl = (logprobs - ref_logprobs) * mask
     rewards = -kl_coef * kl
-    last = mask.long().sum(1) - 1
-    rewards[torch.arange(len(scores)), last] += scores.to(rewards)
+    places = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+    last = (mask * places).argmax(1)
+    rewards[torch.arange(len(scores)), last] += scores.to(rewards) * mask.any(1)
     return rewards, kl
 
 
@@ -104,19 +110,23 @@ def losses(
     clip: float,
     clip_value: float,
     vf_coef: float,
+    count: Tensor | None = None,
 ) -> Losses:
-    """Clipped policy and value losses (Schulman et al. 2017, eq. 7 and 9), all inputs [B, R]."""
+    """Clipped policy and value losses (Schulman et al. 2017, eq. 7 and 9), all inputs [B, R].
+
+    ``count`` is the number of tokens when other processes hold a part of the mini-batch.
+    """
     ratio = (logprobs - old_logprobs).exp()
     unclipped = -advantages * ratio
     clipped = -advantages * ratio.clamp(1 - clip, 1 + clip)
-    policy = masked_mean(torch.maximum(unclipped, clipped), mask)
+    policy = masked_mean(torch.maximum(unclipped, clipped), mask, count)
     near = old_values + (values - old_values).clamp(-clip_value, clip_value)
     errors = torch.maximum((values - returns) ** 2, (near - returns) ** 2)
-    value = 0.5 * masked_mean(errors, mask)
+    value = 0.5 * masked_mean(errors, mask, count)
     with torch.no_grad():
-        clip_fraction = masked_mean((clipped > unclipped).float(), mask)
-        approx_kl = 0.5 * masked_mean((logprobs - old_logprobs) ** 2, mask)
-        mean_ratio = masked_mean(ratio, mask)
+        clip_fraction = masked_mean((clipped > unclipped).float(), mask, count)
+        approx_kl = 0.5 * masked_mean((logprobs - old_logprobs) ** 2, mask, count)
+        mean_ratio = masked_mean(ratio, mask, count)
     return Losses(policy + vf_coef * value, policy, value, clip_fraction, approx_kl, mean_ratio)
 
 

@@ -1,18 +1,16 @@
-"""Rollouts: queries in, sampled responses out, and what the policy thinks of each token."""
+"""Rollouts: queries in, sampled responses out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import PreTrainedTokenizerBase
-
-from detox.ppo.math import token_logprobs
+from transformers import LogitsProcessor, PreTrainedTokenizerBase
+from transformers.modeling_outputs import BaseModelOutput
 
 
 @dataclass(frozen=True)
@@ -30,33 +28,22 @@ class Rollout:
     response: Tensor
     """[B, R]"""
     mask: Tensor
-    """[B, R]; covers the first end-of-text token, which the policy chose as well"""
+    """[B, R]; 1 on the tokens that are trained: all up to and with the first end-of-text"""
+    encoded: Tensor | None = None
+    """[B, Q, H]: what the encoder made of the queries at the time, for encoder-decoders"""
 
     def rows(self, index: Tensor) -> Rollout:
         """The rows ``index`` [b], without columns that are padding in all of them."""
         query, query_mask = self.query[index], self.query_mask[index]
         used = query_mask.any(0)
-        longest = int(self.mask[index].sum(1).max())
+        longest = int(self.mask[index].any(0).nonzero().max()) + 1
         return Rollout(
             query[:, used],
             query_mask[:, used],
             self.response[index, :longest],
             self.mask[index, :longest],
+            None if self.encoded is None else self.encoded[index][:, used],
         )
-
-
-class ValueHead(torch.nn.Module):
-    """A linear estimate of the return from the last hidden state; starts at 0."""
-
-    def __init__(self, hidden_size: int) -> None:
-        super().__init__()
-        self.linear = torch.nn.Linear(hidden_size, 1)
-        torch.nn.init.zeros_(self.linear.weight)
-        torch.nn.init.zeros_(self.linear.bias)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """Values, float32 [B, R], of ``hidden`` [B, R, H]."""
-        return self.linear(hidden.float()).squeeze(-1)
 
 
 def encode_queries(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> list[Tensor]:
@@ -64,41 +51,90 @@ def encode_queries(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -
     return [torch.tensor(tokenizer(prompt).input_ids) for prompt in prompts]
 
 
+def draws(seed: int, rows: int, length: int) -> Tensor:
+    """Numbers in [0, 1), float64 [rows, length], that decide every token of a batch.
+
+    Token t of a row depends on the row's own numbers, on no other row: the same batch gives
+    the same responses however it is split among processes.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(rows, length, generator=generator, dtype=torch.float64)
+
+
+@torch.no_grad()
 def sample(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
     queries: Sequence[Tensor],
-    max_new_tokens: int,
-    seed: int,
+    chances: Tensor,
+    batch_size: int = 16,
 ) -> Rollout:
     """One response a query, drawn from the very distribution whose likelihood PPO uses.
 
     No top-k, top-p, temperature or minimum length: each would make the sampled tokens come
-    from another distribution than the one scored, and the KL estimate negative.
+    from another distribution than the one scored, and the KL estimate negative. ``chances``
+    [B, T], see ``draws``, decide the tokens, T of them at most. An encoder reads the queries
+    ``batch_size`` at a time, once; the rollout keeps what it made of them.
     """
     seq2seq = bool(model.config.is_encoder_decoder)
     side = "right" if seq2seq else "left"
     query = pad_sequence(list(queries), True, tokenizer.pad_token_id, side).to(model.device)
     query_mask = pad_sequence([torch.ones_like(q) for q in queries], True, 0, side).to(query)
-    devices = [model.device] if model.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), torch.no_grad():
-        torch.manual_seed(seed)
-        output = model.generate(
-            input_ids=query,
-            attention_mask=query_mask,
-            do_sample=True,
-            top_k=0,
-            top_p=1.0,
-            temperature=1.0,
-            max_new_tokens=max_new_tokens,
-            pad_token_id=tokenizer.pad_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-        )
+    encoded = encode(model, query, query_mask, batch_size) if seq2seq else None
+    read = {"encoder_outputs": BaseModelOutput(encoded)} if seq2seq else {}
+    output = model.generate(
+        input_ids=query,
+        attention_mask=query_mask,
+        **read,
+        do_sample=False,
+        logits_processor=[Draw(chances)],
+        max_new_tokens=chances.shape[1],
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
     # encoder-decoders give back their start token, causal models the query
     response = output[:, 1:] if seq2seq else output[:, query.shape[1] :]
     mask = response_mask(response, tokenizer.eos_token_id)
     response = response.where(mask.bool(), tokenizer.pad_token_id)
-    return Rollout(query, query_mask, response, mask)
+    return Rollout(query, query_mask, response, mask, encoded)
+
+
+def encode(model: Any, query: Tensor, query_mask: Tensor, batch_size: int) -> Tensor:
+    """The encoder's last states [B, Q, H] of ``query`` [B, Q], 0 on padding.
+
+    Rows are taken ``batch_size`` at a time, and without common padding, as in training: the
+    same rows together give the same numbers to the last bit.
+    """
+    parts = []
+    for index in mini_batches(len(query), batch_size):
+        used = query_mask[index].any(0)
+        found = model.get_encoder()(
+            input_ids=query[index][:, used], attention_mask=query_mask[index][:, used]
+        ).last_hidden_state
+        part = found.new_zeros(len(index), query.shape[1], found.shape[-1])
+        part[:, used] = found
+        parts.append(part)
+    return torch.cat(parts)
+
+
+def mini_batches(rows: int, batch_size: int) -> list[Tensor]:
+    """Row numbers in order, ``batch_size`` at a time."""
+    return list(torch.arange(rows).split(batch_size))
+
+
+class Draw(LogitsProcessor):
+    """Leaves each row the one token that its number in [0, 1) falls on (inverse transform)."""
+
+    def __init__(self, chances: Tensor) -> None:
+        self.chances = iter(chances.T)
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """``scores`` [B, V] with -inf everywhere but at the token drawn."""
+        mass = scores.softmax(-1).cumsum(-1, dtype=torch.float64)
+        chance = next(self.chances).to(mass.device)[:, None]
+        token = torch.searchsorted(mass, chance * mass[:, -1:], right=True)
+        token = token.clamp(max=scores.shape[1] - 1)
+        return torch.full_like(scores, -torch.inf).scatter_(1, token, 0.0)
 
 
 def response_mask(response: Tensor, eos: int) -> Tensor:
@@ -113,65 +149,3 @@ def texts(tokenizer: PreTrainedTokenizerBase, rollout: Rollout) -> list[str]:
         str(tokenizer.decode(row[keep.bool()], skip_special_tokens=True)).strip()
         for row, keep in zip(rollout.response, rollout.mask, strict=True)
     ]
-
-
-def forward(model: Any, rollout: Rollout) -> tuple[Tensor, Tensor]:
-    """Logits [B, R, V] that predict each response token, and the hidden states [B, R, H] below.
-
-    Positions are counted from the first real token, so that padding changes nothing.
-    """
-    if model.config.is_encoder_decoder:
-        start = torch.full_like(rollout.response[:, :1], model.config.decoder_start_token_id)
-        output = model(
-            input_ids=rollout.query,
-            attention_mask=rollout.query_mask,
-            decoder_input_ids=torch.cat([start, rollout.response[:, :-1]], 1),
-            output_hidden_states=True,
-        )
-        return output.logits, output.decoder_hidden_states[-1]
-    mask = torch.cat([rollout.query_mask, rollout.mask], 1)
-    length = rollout.response.shape[1]
-    output = model(
-        input_ids=torch.cat([rollout.query, rollout.response], 1),
-        attention_mask=mask,
-        position_ids=(mask.cumsum(1) - 1).clamp(min=0),
-        logits_to_keep=length + 1,
-        output_hidden_states=True,
-        use_cache=False,
-    )
-    hidden = output.hidden_states[-1][:, -length - 1 :]
-    return output.logits[:, :-1], hidden[:, :-1]
-
-
-@torch.no_grad()
-def assess(
-    model: Any, head: ValueHead, rollout: Rollout, batch_size: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-probabilities of policy and reference, and values: float32 [B, R] each, 0 on padding.
-
-    The reference is the policy with its adapter switched off. Rows are taken ``batch_size`` at
-    a time, with the same rows together as in training, so that the first ratio is exactly 1.
-    """
-    shape = rollout.response.shape
-    logprobs, ref_logprobs, values = (torch.zeros(shape) for _ in range(3))
-    for index in mini_batches(shape[0], batch_size):
-        part = rollout.rows(index)
-        width = part.response.shape[1]
-        logits, hidden = forward(model, part)
-        logprobs[index, :width] = token_logprobs(logits, part.response).cpu()
-        values[index, :width] = head(hidden).cpu()
-        with adapter_off(model):
-            logits, _ = forward(model, part)
-        ref_logprobs[index, :width] = token_logprobs(logits, part.response).cpu()
-    mask = rollout.mask.cpu()
-    return logprobs * mask, ref_logprobs * mask, values * mask
-
-
-def mini_batches(rows: int, batch_size: int) -> list[Tensor]:
-    """Row numbers in order, ``batch_size`` at a time."""
-    return list(torch.arange(rows).split(batch_size))
-
-
-def adapter_off(model: Any) -> Any:
-    """A context in which ``model`` answers as the reference."""
-    return model.disable_adapter() if hasattr(model, "disable_adapter") else nullcontext()

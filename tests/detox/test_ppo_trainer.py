@@ -29,7 +29,9 @@ from detox.models import (
     save_adapter,
 )
 from detox.ppo import trainer
-from detox.ppo.trainer import CHECKPOINT, batch_of, ppo_step, train_ppo
+from detox.ppo.checkpoint import CHECKPOINT
+from detox.ppo.step import batch_of, ppo_step
+from detox.ppo.trainer import train_ppo
 from detox.rewards import MixedReward
 from detox.runlog import read_metrics
 from tests import tiny

@@ -1,0 +1,113 @@
+"""What policy, reference and value head think of the tokens of a rollout."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.modeling_outputs import BaseModelOutput
+
+from detox.ppo.math import token_logprobs
+from detox.ppo.rollout import Rollout, mini_batches
+from detox.processes import inner
+
+
+class ValueHead(torch.nn.Module):
+    """A linear estimate of the return from the last hidden state; starts at 0."""
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(hidden_size, 1)
+        torch.nn.init.zeros_(self.linear.weight)
+        torch.nn.init.zeros_(self.linear.bias)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Values, float32 [B, R], of ``hidden`` [B, R, H]."""
+        values: Tensor = self.linear(hidden.float()).squeeze(-1)
+        return values
+
+
+class ActorCritic(torch.nn.Module):
+    """Policy and value head in one module: what several processes train together."""
+
+    def __init__(self, model: Any, head: ValueHead) -> None:
+        super().__init__()
+        self.model = model
+        self.head = head
+        self.encoder_is_frozen = bool(model.config.is_encoder_decoder) and not any(
+            parameter.requires_grad for parameter in model.get_encoder().parameters()
+        )
+
+    def forward(
+        self, rollout: Rollout, encoded: Tensor | None = None, reference: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Log-probabilities and values, float32 [B, R] each, of the response tokens.
+
+        ``encoded`` [B, Q, H] spares the encoder its pass. The reference is the policy with
+        its adapter switched off.
+        """
+        with adapter_off(self.model) if reference else nullcontext():
+            logits, hidden = forward(self.model, rollout, encoded)
+        return token_logprobs(logits, rollout.response), self.head(hidden)
+
+
+def adapter_off(model: Any) -> Any:
+    """A context in which ``model`` answers as the reference."""
+    return model.disable_adapter() if hasattr(model, "disable_adapter") else nullcontext()
+
+
+def forward(model: Any, rollout: Rollout, encoded: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Logits [B, R, V] that predict each response token, and the hidden states [B, R, H] below.
+
+    Positions are counted from the first real token, so that padding changes nothing.
+    """
+    if model.config.is_encoder_decoder:
+        start = torch.full_like(rollout.response[:, :1], model.config.decoder_start_token_id)
+        output = model(
+            input_ids=rollout.query,
+            attention_mask=rollout.query_mask,
+            encoder_outputs=None if encoded is None else BaseModelOutput(encoded),
+            decoder_input_ids=torch.cat([start, rollout.response[:, :-1]], 1),
+            output_hidden_states=True,
+            use_cache=False,
+        )
+        return output.logits, output.decoder_hidden_states[-1]
+    # a leading 0 in the mask means "not trained", not "not there"
+    present = rollout.mask.flip(1).cummax(1).values.flip(1)
+    mask = torch.cat([rollout.query_mask, present], 1)
+    length = rollout.response.shape[1]
+    output = model(
+        input_ids=torch.cat([rollout.query, rollout.response], 1),
+        attention_mask=mask,
+        position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+        logits_to_keep=length + 1,
+        output_hidden_states=True,
+        use_cache=False,
+    )
+    hidden = output.hidden_states[-1][:, -length - 1 :]
+    return output.logits[:, :-1], hidden[:, :-1]
+
+
+@torch.no_grad()
+def assess(actor: Any, rollout: Rollout, batch_size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Log-probabilities of policy and reference, and values: float32 [B, R] each, 0 on padding.
+
+    Rows are taken ``batch_size`` at a time, with the same rows together as in training, so
+    that the first ratio is exactly 1. What the encoder made of the queries at the rollout
+    serves the policy, and the reference too where no adapter touches the encoder.
+    """
+    shape = rollout.response.shape
+    logprobs, ref_logprobs, values = (torch.zeros(shape) for _ in range(3))
+    frozen = inner(actor).encoder_is_frozen
+    for index in mini_batches(shape[0], batch_size):
+        part = rollout.rows(index)
+        width = part.response.shape[1]
+        mine, value = actor(part, part.encoded)
+        reference, _ = actor(part, part.encoded if frozen else None, reference=True)
+        logprobs[index, :width] = mine.cpu()
+        ref_logprobs[index, :width] = reference.cpu()
+        values[index, :width] = value.cpu()
+    mask = rollout.mask.cpu()
+    return logprobs * mask, ref_logprobs * mask, values * mask
