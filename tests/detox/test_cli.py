@@ -13,7 +13,7 @@ import pytest
 
 from detox import cli
 from detox.config import ClassifierConfig, PpoConfig, Sampling, SftConfig
-from detox.models import SHIPPED
+from detox.models.sources import SHIPPED
 from detox.rewards import load_classifier_reward
 from detox.runlog import read_metrics
 from tests.conftest import WriteDialogues

