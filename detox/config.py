@@ -52,9 +52,14 @@ class Lora:
     alpha: int = option(32, "scale of the update; the effective scale is alpha / r")
     dropout: float = option(0.0, "dropout on the adapter's input, in supervised training only")
     targets: str = option("all-linear", "'all-linear' or module names joined by commas: q,v")
+    placement: str = option("everywhere", "'everywhere', or 'decoder' to leave an encoder as it is")
 
     def __post_init__(self) -> None:
         _require(self.r >= 1, "lora r must be at least 1.")
+        _require(
+            self.placement in ("everywhere", "decoder"),
+            "lora placement must be everywhere or decoder.",
+        )
         _require(0 <= self.dropout < 1, "lora dropout must be at least 0 and below 1.")
 
     @property
@@ -62,6 +67,11 @@ class Lora:
         """As peft wants it: the word ``all-linear`` or a list of names."""
         names = [name.strip() for name in self.targets.split(",") if name.strip()]
         return "all-linear" if names == ["all-linear"] else names
+
+    @property
+    def exclude_modules(self) -> str | None:
+        """As peft wants it: the pattern of module names that stay as they are."""
+        return r"(.*\.)?encoder\..*" if self.placement == "decoder" else None
 
 
 @dataclass(frozen=True)
@@ -113,11 +123,15 @@ class PpoConfig:
     steps: int = option(60, "PPO steps: one batch of rollouts each")
     batch_size: int = option(16, "rollouts a step")
     mini_batch_size: int = option(8, "rollouts an optimizer step")
+    micro_batch_size: int = option(0, "rollouts in memory at once; 0 takes the mini-batch")
     ppo_epochs: int = option(1, "passes over each batch of rollouts")
     lr: float = option(1e-4, "learning rate of Adam, constant")
     lora_r: int = option(16, "rank of the adapter")
     lora_alpha: int = option(32, "scale of the adapter")
     lora_targets: str = option("all-linear", "'all-linear' or module names joined by commas")
+    lora_placement: str = option(
+        "everywhere", "'decoder' leaves an encoder as it is: faster, one pass serves all"
+    )
     min_response_tokens: int = option(48, "shortest limit that LengthSampler draws")
     max_response_tokens: int = option(64, "longest limit that LengthSampler draws")
     min_dialogue_chars: int = option(200, "shorter dialogues are left out")
@@ -143,6 +157,11 @@ class PpoConfig:
             and self.batch_size % self.mini_batch_size == 0,
             "batch_size must be a multiple of mini_batch_size.",
         )
+        _require(
+            self.micro_batch_size >= 0
+            and self.mini_batch_size % (self.micro_batch_size or self.mini_batch_size) == 0,
+            "micro_batch_size must be 0 or divide mini_batch_size.",
+        )
         _require(self.scope in ("response", "pair"), "scope must be response or pair.")
         _require(
             1 <= self.min_response_tokens <= self.max_response_tokens,
@@ -159,7 +178,7 @@ class PpoConfig:
     @property
     def lora(self) -> Lora:
         """The adapter's shape; no dropout, since rollouts and PPO passes must see one policy."""
-        return Lora(self.lora_r, self.lora_alpha, 0.0, self.lora_targets)
+        return Lora(self.lora_r, self.lora_alpha, 0.0, self.lora_targets, self.lora_placement)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ def add_adapter(model: Any, lora: Lora, task: str, seed: int, name: str = "defau
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules=lora.target_modules,
+        exclude_modules=lora.exclude_modules,
         task_type=task,
     )
     absent = UserError(

@@ -77,7 +77,7 @@ def ppo_step(
         tokenizer,
         [encoded[row] for row in rows],
         chances[rows, :limit],
-        config.mini_batch_size // processes.count(),
+        rows_at_once(config),
     )
     responses = texts(tokenizer, rollout)
     generated = time.perf_counter()
@@ -102,9 +102,8 @@ def learn(state: State, rollout: Rollout, scores: Tensor, config: PpoConfig) -> 
     rows; KL, whitening, losses and guards are those of all rows. Raises ``DivergedError``.
     """
     started = time.perf_counter()
-    size = config.mini_batch_size // processes.count()
     # 1. What policy, reference and value head think of every token, before any update.
-    own = assess(state.actor, rollout, size)
+    own = assess(state.actor, rollout, rows_at_once(config))
     assessed = time.perf_counter()
     # 2. Rewards a token, advantages and returns, of the rows of all processes.
     scores, mask, logprobs, ref_logprobs, values = processes.gather_rows(scores, rollout.mask, *own)
@@ -118,9 +117,10 @@ def learn(state: State, rollout: Rollout, scores: Tensor, config: PpoConfig) -> 
     here = slice(first, first + len(own[0])), slice(0, own[0].shape[1])
     known = tuple(x[here] for x in (logprobs, values, advantages, returns))
     tokens = mask.sum(1)
+    size = config.mini_batch_size // processes.count()
     counts = tokens.view(processes.count(), -1, size).sum((0, 2))
     updates = [
-        _update(state, rollout.rows(index), index, known, count, config)
+        _update(state, rollout, index, known, count, config)
         for _ in range(config.ppo_epochs)
         for index, count in zip(mini_batches(len(own[0]), size), counts, strict=True)
     ]
@@ -168,58 +168,73 @@ def own_rows(batch_size: int, mini_batch_size: int) -> list[int]:
     return [int(row) for row in parts[:, processes.rank()].flatten()]
 
 
+def rows_at_once(config: PpoConfig) -> int:
+    """The rows that this process runs through the model together, in every pass alike."""
+    share = config.mini_batch_size // processes.count()
+    return min(config.micro_batch_size or share, share)
+
+
 def _update(
     state: State,
-    part: Rollout,
-    index: Tensor,
+    rollout: Rollout,
+    rows: Tensor,
     known: tuple[Tensor, ...],
     count: Tensor,
     config: PpoConfig,
 ) -> dict[str, float]:
-    """One optimizer step on the mini-batch ``part``, the rows ``index`` of what is ``known``."""
-    started = time.perf_counter()
-    width = part.response.shape[1]
-    old_logprobs, old_values, advantages, returns = (
-        x[index, :width].to(part.mask.device) for x in known
-    )
+    """One optimizer step on the mini-batch ``rows`` of ``rollout`` and of what is ``known``.
+
+    Gradients add up over parts of ``rows_at_once`` rows: the losses are divided by the
+    ``count`` of tokens in the mini-batch, so that the parts' losses are parts of a sum.
+    """
     frozen = processes.inner(state.actor).encoder_is_frozen
-    logprobs, values = state.actor(part, part.encoded if frozen else None)
-    result = ppo.losses(
-        logprobs,
-        values,
-        old_logprobs,
-        old_values,
-        advantages,
-        returns,
-        part.mask,
-        clip=config.clip,
-        clip_value=config.clip_value,
-        vf_coef=config.vf_coef,
-        count=count.to(part.mask.device),
-    )
-    told = {
-        "loss/total": result.total,
-        "loss/policy": result.policy,
-        "loss/value": result.value,
-        "clip_fraction": result.clip_fraction,
-        "approx_kl": result.approx_kl,
-        "ratio": result.mean_ratio,
-    }
-    sums = processes.total(torch.stack([number.detach() for number in told.values()]))
-    numbers = dict(zip(told, sums.tolist(), strict=True))
-    forwarded = time.perf_counter()
+    state.optimizer.zero_grad()
+    sums: dict[str, Tensor] = {}
+    spent = {"forward": 0.0, "backward": 0.0}
+    for index in rows.split(rows_at_once(config)):
+        started = time.perf_counter()
+        part = rollout.rows(index)
+        width = part.response.shape[1]
+        old_logprobs, old_values, advantages, returns = (
+            x[index, :width].to(part.mask.device) for x in known
+        )
+        logprobs, values = state.actor(part, part.encoded if frozen else None)
+        result = ppo.losses(
+            logprobs,
+            values,
+            old_logprobs,
+            old_values,
+            advantages,
+            returns,
+            part.mask,
+            clip=config.clip,
+            clip_value=config.clip_value,
+            vf_coef=config.vf_coef,
+            count=count.to(part.mask.device),
+        )
+        told = {
+            "loss/total": result.total.detach(),
+            "loss/policy": result.policy.detach(),
+            "loss/value": result.value.detach(),
+            "clip_fraction": result.clip_fraction,
+            "approx_kl": result.approx_kl,
+            "ratio": result.mean_ratio,
+        }
+        sums = {key: sums[key] + told[key] if sums else told[key] for key in told}
+        forwarded = time.perf_counter()
+        # several processes average their gradients, and their losses are parts of a sum too
+        (result.total * processes.count()).backward()
+        spent["forward"] += forwarded - started
+        spent["backward"] += time.perf_counter() - forwarded
+    everywhere = processes.total(torch.stack(list(sums.values()))).tolist()
+    numbers = dict(zip(sums, everywhere, strict=True)) | spent
     if not math.isfinite(numbers["loss/total"]):
         raise DivergedError("the loss is not finite")
-    numbers |= {"skipped": 1.0, "grad_norm": 0.0, "forward": forwarded - started, "backward": 0.0}
     if numbers["ratio"] > config.ratio_threshold:
-        return numbers
-    state.optimizer.zero_grad()
-    # the processes' gradients are averaged, and their losses are parts of a sum
-    (result.total * processes.count()).backward()
+        return numbers | {"skipped": 1.0, "grad_norm": 0.0}
     parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
     norm = float(processes.whole(torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)))
     if not math.isfinite(norm):
         raise DivergedError("the gradient is not finite")
     state.optimizer.step()
-    spent = time.perf_counter() - forwarded
-    return numbers | {"skipped": 0.0, "grad_norm": norm, "backward": spent}
+    return numbers | {"skipped": 0.0, "grad_norm": norm}
