@@ -1,39 +1,51 @@
 """One run over several processes: who does what, and what all of them know.
 
-Started by ``accelerate launch``; in a process of its own every function here is the identity.
+Started by ``accelerate launch`` (GPUs) or ``torchrun`` (also without); in a process of its own
+every function here is the identity.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from accelerate import Accelerator, PartialState
-from accelerate.utils import gather_object
+from accelerate import PartialState
+from accelerate.utils import gather_object, reduce
 from torch import Tensor
-from torch.distributed.tensor import DTensor
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.nn.functional import pad
+
+
+def _state() -> PartialState:
+    # without the hint accelerate takes several processes without a GPU for as many runs
+    return PartialState(cpu=not torch.accelerator.is_available())
 
 
 def count() -> int:
     """Number of processes that share the run."""
-    return int(PartialState().num_processes)
+    return int(_state().num_processes)
 
 
 def rank() -> int:
     """Number of this process, from 0."""
-    return int(PartialState().process_index)
+    return int(_state().process_index)
 
 
 def is_main() -> bool:
     """True in the one process that writes files and talks."""
-    return bool(PartialState().is_main_process)
+    return bool(_state().is_main_process)
 
 
 def wait() -> None:
     """Returns when every process has come here."""
-    PartialState().wait_for_everyone()
+    _state().wait_for_everyone()
+
+
+def silent(text: str) -> None:
+    """What all processes but the main one do with what there is to tell."""
 
 
 def gather(items: Sequence[Any]) -> list[Any]:
@@ -61,7 +73,7 @@ def total(numbers: Tensor) -> Tensor:
     """The sum over the processes of ``numbers``, any shape, in every process."""
     if count() == 1:
         return numbers
-    summed: Tensor = Accelerator().reduce(numbers.detach().clone(), "sum")
+    summed: Tensor = reduce(numbers.detach().clone(), "sum")
     return summed
 
 
@@ -70,22 +82,33 @@ def agreed(yes: bool) -> bool:
     return any(gather([yes]))
 
 
-def share(module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
-    """``module`` and ``optimizer`` as one of several processes trains them (DDP or FSDP)."""
-    if count() == 1:
-        return module, optimizer
-    prepared: tuple[Any, Any] = Accelerator().prepare(module, optimizer)
-    return prepared
+def sum_gradients(parameters: Sequence[Tensor]) -> None:
+    """Makes each gradient the sum of those of all processes, in one message."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if count() == 1 or not gradients:
+        return
+    summed = total(torch.cat([gradient.flatten() for gradient in gradients]))
+    sizes = [gradient.numel() for gradient in gradients]
+    for gradient, values in zip(gradients, summed.split(sizes), strict=True):
+        gradient.copy_(values.view_as(gradient))
 
 
-def inner(module: Any) -> Any:
-    """The module that ``share`` may have wrapped."""
-    return getattr(module, "module", module)
+def is_sharded() -> bool:
+    """True when each process is to hold a part of the frozen weights (an FSDP launch)."""
+    return count() > 1 and os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
 
 
-def whole(tensor: Tensor) -> Tensor:
-    """``tensor`` itself, or all of it where every process holds a part (FSDP)."""
-    if isinstance(tensor, DTensor):
-        full: Tensor = tensor.full_tensor()
-        return full
-    return tensor
+def shard(model: Any) -> None:
+    """Deals the frozen weights of ``model``'s blocks out among the processes, where asked for.
+
+    What is trained stays whole in every process: an adapter is small, and whole tensors need
+    no special optimizer, checkpoint or file.
+    """
+    if not is_sharded():
+        return
+    kinds = set(model._no_split_modules or ())
+    mesh = init_device_mesh(_state().device.type, (count(),))
+    for block in list(model.modules()):
+        if type(block).__name__ in kinds:
+            trained = {parameter for parameter in block.parameters() if parameter.requires_grad}
+            fully_shard(block, mesh=mesh, ignored_params=trained)

@@ -24,6 +24,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from detox import processes
 from detox.config import SftConfig, recorded
 from detox.data import load_dialogues, prompts, targets
 from detox.errors import UserError
@@ -49,9 +50,16 @@ def train_sft(
     A run that was cut off continues from its last checkpoint with ``resume``.
 
     Returns the adapter's lineage, with parameter counts, loss and seconds. Raises
-    ``UserError`` for missing models or data and when there is nothing to resume.
+    ``UserError`` for missing models or data and when there is nothing to resume. Under
+    ``accelerate launch`` the processes share every batch, and the first of them writes.
     """
     folder = Path(config.output)
+    if not processes.is_main():
+        tell = processes.silent
+    if config.batch_size % processes.count():
+        raise UserError(
+            f"batch_size must be a multiple of the {processes.count()} processes that share it."
+        )
     checkpoint = _last_checkpoint(folder, config) if resume else None
     model, tokenizer = load_base(config.base)
     seq2seq = bool(model.config.is_encoder_decoder)
@@ -60,17 +68,20 @@ def train_sft(
     total, trainable = parameter_counts(model)
     tell(f"{total:,} parameters, {trainable:,} of them trainable ({trainable / total:.2%})")
     examples = encode(load_dialogues(config.data, "train"), tokenizer, config, seq2seq, tell)
-    log = RunLog(folder, int(checkpoint.rsplit("-", 1)[1]) if checkpoint else 0)
-    if checkpoint is None:
-        with _room(folder):
-            _forget_checkpoints(folder, config)
+    log = None
+    if processes.is_main():
+        log = RunLog(folder, int(checkpoint.rsplit("-", 1)[1]) if checkpoint else 0)
+        if checkpoint is None:
+            with _room(folder):
+                _forget_checkpoints(folder, config)
+    processes.wait()
     order = reading_order(
         examples["length"], config.batch_size, config.steps, random.Random(f"{config.seed}:order")
     )
     arguments = TrainingArguments(
         output_dir=str(folder / "checkpoints"),
         max_steps=config.steps,
-        per_device_train_batch_size=config.batch_size,
+        per_device_train_batch_size=config.batch_size // processes.count(),
         learning_rate=config.lr,
         lr_scheduler_type="linear",
         warmup_steps=max(1, config.steps // 20),
@@ -83,18 +94,22 @@ def train_sft(
         disable_tqdm=True,
         train_sampling_strategy="sequential",
         remove_unused_columns=False,
-        use_cpu=not torch.cuda.is_available(),
+        # encoder-decoders of transformers take no token count, and their loss would be doubled
+        average_tokens_across_devices=not seq2seq,
+        use_cpu=not torch.accelerator.is_available(),
     )
     trainer = _Trainer(
         model=model,
         args=arguments,
         train_dataset=examples.select(order),
         data_collator=Collator(tokenizer, seq2seq),
-        callbacks=[_Recorder(log, tell)],
+        callbacks=[_Recorder(log, tell)] if log else [],
     )
     trainer.remove_callback(PrinterCallback)  # it would repeat what the recorder tells
     trainer.train(resume_from_checkpoint=checkpoint)
-    log.close()
+    processes.wait()
+    if log:
+        log.close()
     rows = read_metrics(folder)  # those from before a resumed run was cut off included
     losses = [row["loss"] for row in rows]
     lineage = {
@@ -109,7 +124,9 @@ def train_sft(
         "train_loss": None if None in losses else round(sum(losses) / len(losses), 4),
         "seconds": round(sum(row["seconds"] for row in rows)),
     }
-    save_adapter(model, folder, lineage)
+    if processes.is_main():
+        save_adapter(model, folder, lineage)
+    processes.wait()
     tell(f"saved the adapter to {folder}")
     return lineage
 

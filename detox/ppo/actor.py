@@ -11,7 +11,6 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from detox.ppo.math import token_logprobs
 from detox.ppo.rollout import Rollout, mini_batches
-from detox.processes import inner
 
 
 class ValueHead(torch.nn.Module):
@@ -30,7 +29,7 @@ class ValueHead(torch.nn.Module):
 
 
 class ActorCritic(torch.nn.Module):
-    """Policy and value head in one module: what several processes train together."""
+    """Policy and value head: all that PPO asks, and all that it trains."""
 
     def __init__(self, model: Any, head: ValueHead) -> None:
         super().__init__()
@@ -91,7 +90,7 @@ def forward(model: Any, rollout: Rollout, encoded: Tensor | None = None) -> tupl
 
 
 @torch.no_grad()
-def assess(actor: Any, rollout: Rollout, batch_size: int) -> tuple[Tensor, Tensor, Tensor]:
+def assess(actor: ActorCritic, rollout: Rollout, batch_size: int) -> tuple[Tensor, Tensor, Tensor]:
     """Log-probabilities of policy and reference, and values: float32 [B, R] each, 0 on padding.
 
     Rows are taken ``batch_size`` at a time, with the same rows together as in training, so
@@ -100,12 +99,13 @@ def assess(actor: Any, rollout: Rollout, batch_size: int) -> tuple[Tensor, Tenso
     """
     shape = rollout.response.shape
     logprobs, ref_logprobs, values = (torch.zeros(shape) for _ in range(3))
-    frozen = inner(actor).encoder_is_frozen
     for index in mini_batches(shape[0], batch_size):
         part = rollout.rows(index)
         width = part.response.shape[1]
         mine, value = actor(part, part.encoded)
-        reference, _ = actor(part, part.encoded if frozen else None, reference=True)
+        reference, _ = actor(
+            part, part.encoded if actor.encoder_is_frozen else None, reference=True
+        )
         logprobs[index, :width] = mine.cpu()
         ref_logprobs[index, :width] = reference.cpu()
         values[index, :width] = value.cpu()

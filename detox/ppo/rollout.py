@@ -12,6 +12,8 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 from transformers.modeling_outputs import BaseModelOutput
 
+from detox import processes
+
 
 @dataclass(frozen=True)
 class Rollout:
@@ -89,6 +91,7 @@ def sample(
         do_sample=False,
         logits_processor=[Draw(chances)],
         max_new_tokens=chances.shape[1],
+        synced_gpus=processes.is_sharded(),
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )

@@ -6,6 +6,7 @@ import math
 import random
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -26,22 +27,18 @@ class DivergedError(Exception):
 
 @dataclass
 class State:
-    """What a run carries from step to step, all of it in the checkpoint.
-
-    ``actor`` is ``model`` and ``head`` as the processes of a run train them together.
-    """
+    """What a run carries from step to step, all of it in the checkpoint."""
 
     model: Any
     head: ValueHead
-    optimizer: Any
+    optimizer: torch.optim.Optimizer
     kl_coef: float
     step: int = 0
-    actor: Any = None
 
-    def __post_init__(self) -> None:
-        if self.actor is None:
-            actor = ActorCritic(self.model, self.head)
-            self.actor, self.optimizer = processes.share(actor, self.optimizer)
+    @cached_property
+    def actor(self) -> ActorCritic:
+        """Model and head as one."""
+        return ActorCritic(self.model, self.head)
 
 
 def ppo_step(
@@ -184,10 +181,9 @@ def _update(
 ) -> dict[str, float]:
     """One optimizer step on the mini-batch ``rows`` of ``rollout`` and of what is ``known``.
 
-    Gradients add up over parts of ``rows_at_once`` rows: the losses are divided by the
-    ``count`` of tokens in the mini-batch, so that the parts' losses are parts of a sum.
+    Gradients add up over parts of ``rows_at_once`` rows and over processes: every loss is
+    divided by the ``count`` of tokens in the whole mini-batch, so that losses are parts of a sum.
     """
-    frozen = processes.inner(state.actor).encoder_is_frozen
     state.optimizer.zero_grad()
     sums: dict[str, Tensor] = {}
     spent = {"forward": 0.0, "backward": 0.0}
@@ -198,7 +194,9 @@ def _update(
         old_logprobs, old_values, advantages, returns = (
             x[index, :width].to(part.mask.device) for x in known
         )
-        logprobs, values = state.actor(part, part.encoded if frozen else None)
+        logprobs, values = state.actor(
+            part, part.encoded if state.actor.encoder_is_frozen else None
+        )
         result = ppo.losses(
             logprobs,
             values,
@@ -222,8 +220,7 @@ def _update(
         }
         sums = {key: sums[key] + told[key] if sums else told[key] for key in told}
         forwarded = time.perf_counter()
-        # several processes average their gradients, and their losses are parts of a sum too
-        (result.total * processes.count()).backward()
+        result.total.backward()
         spent["forward"] += forwarded - started
         spent["backward"] += time.perf_counter() - forwarded
     everywhere = processes.total(torch.stack(list(sums.values()))).tolist()
@@ -233,7 +230,8 @@ def _update(
     if numbers["ratio"] > config.ratio_threshold:
         return numbers | {"skipped": 1.0, "grad_norm": 0.0}
     parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
-    norm = float(processes.whole(torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)))
+    processes.sum_gradients(parameters)
+    norm = float(torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm))
     if not math.isfinite(norm):
         raise DivergedError("the gradient is not finite")
     state.optimizer.step()

@@ -53,7 +53,7 @@ def train_ppo(
     """
     folder = Path(config.output)
     if not processes.is_main():
-        tell = _silent
+        tell = processes.silent
     if config.mini_batch_size % processes.count():
         raise UserError(
             f"mini_batch_size must be a multiple of the {processes.count()} processes that "
@@ -105,10 +105,6 @@ def train_ppo(
     return lineage
 
 
-def _silent(text: str) -> None:
-    pass
-
-
 def _start(config: PpoConfig, tell: Tell) -> tuple[State, Any]:
     source = find_source(config.policy)
     if Path(config.output).resolve() in [adapter.resolve() for adapter in source.adapters]:
@@ -124,6 +120,7 @@ def _start(config: PpoConfig, tell: Tell) -> tuple[State, Any]:
     model = add_adapter(model, config.lora, task, config.seed)
     # evaluation mode throughout: dropout would make one policy look like two
     model.eval()
+    processes.shard(model)
     head = ValueHead(model.config.hidden_size).to(model.device)
     total, trainable = parameter_counts(model)
     tell(
