@@ -39,6 +39,14 @@ def is_main() -> bool:
     return bool(_state().is_main_process)
 
 
+def device() -> torch.device:
+    """Where this process computes: a GPU of its own where there are any."""
+    if count() > 1:
+        own: torch.device = _state().device
+        return own
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def wait() -> None:
     """Returns when every process has come here."""
     _state().wait_for_everyone()

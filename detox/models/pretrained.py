@@ -17,9 +17,11 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from detox import processes
 from detox.config import EMBEDDED
 from detox.errors import UserError
 from detox.models.adapters import attach
+from detox.models.fused import fuse
 from detox.models.libraries import one_sentence
 from detox.models.sources import ADAPTER_CONFIG, named_base, read_lineage
 from detox.models.wheels import embedded_encoder, embedded_policy
@@ -39,7 +41,8 @@ def load_base(name: str) -> tuple[Any, PreTrainedTokenizerBase]:
         kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         model: Any = kind.from_pretrained(where, dtype=dtype(), trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
-    model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    model.to(processes.device()).eval()
+    fuse(model)
     _check_pad(tokenizer, name)
     # Beams, penalties and least lengths of a checkpoint's own would make it sample from another
     # distribution than the one that was asked for, and than the one that PPO scores.
