@@ -13,7 +13,8 @@ from transformers import StoppingCriteriaList
 
 from detox.config import Sampling
 from detox.errors import UserError
-from detox.models import ROOT_ADAPTER, Policy
+from detox.lean import row_adapters
+from detox.models import Policy
 
 Done = Callable[[int, int], None]
 
@@ -93,8 +94,7 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
 def _batch(policies: Sequence[Policy], prompts: Sequence[str], sampling: Sampling) -> list[str]:
     policy = policies[0]
     inputs = _inputs(policy, prompts)
-    with torch.inference_mode():
-        output = policy.model.generate(**inputs, **_adapters(policies), **_settings(sampling))
+    output = _write(policies, inputs, sampling)
     start = 0 if policy.is_encoder_decoder else inputs["input_ids"].shape[1]
     return _decode(policy, output[:, start:])
 
@@ -112,14 +112,9 @@ def _stream(
 
     def work() -> None:
         try:
-            with _seeded(sampling.seed, policy.model.device), torch.inference_mode():
-                policy.model.generate(
-                    **inputs,
-                    **_adapters(policies),
-                    **_settings(sampling),
-                    streamer=streamer,
-                    stopping_criteria=StoppingCriteriaList([enough]),
-                )
+            with _seeded(sampling.seed, policy.model.device):
+                stop = StoppingCriteriaList([enough])
+                _write(policies, inputs, sampling, streamer=streamer, stopping_criteria=stop)
         except BaseException as error:  # must reach the reader, not die in this thread
             streamer.queue.put(error)
         finally:
@@ -165,10 +160,15 @@ def _inputs(policy: Policy, prompts: Sequence[str]) -> dict[str, torch.Tensor]:
     return {key: encoded[key].to(policy.model.device) for key in ("input_ids", "attention_mask")}
 
 
-def _adapters(policies: Sequence[Policy]) -> dict[str, Any]:
-    if not hasattr(policies[0].model, "peft_config"):
-        return {}
-    return {"adapter_names": [policy.adapter or ROOT_ADAPTER for policy in policies]}
+def _write(
+    policies: Sequence[Policy], inputs: dict[str, torch.Tensor], sampling: Sampling, **more: Any
+) -> torch.Tensor:
+    """Tokens of the response of ``policies[i]`` to row i of ``inputs``."""
+    model = policies[0].model
+    adapters = [policy.adapter for policy in policies]
+    with torch.inference_mode(), row_adapters(model, adapters) as how:
+        tokens: torch.Tensor = model.generate(**inputs, **how, **_settings(sampling), **more)
+    return tokens
 
 
 def _settings(sampling: Sampling) -> dict[str, Any]:
