@@ -7,7 +7,7 @@
 flan-t5-base's architecture with random weights in float32 (bfloat16, the lab's, takes forever on
 CPUs without such units), LoRA as in the lab, batches of 16, mini-batches of 4, and the reference a
 deep copy. Responses have exactly 60 tokens (``--tokens``), since random weights have no notion of
-an end; scores are random, since no reward model is timed here. Every step has the same prompts of
+an end; scores are random, since no reward model is timed in a PPO step. Every step has the same prompts of
 200 token ids; whoever wants to compare gets the same ones from
 
     generator = torch.Generator().manual_seed(seed)
@@ -33,7 +33,14 @@ import torch
 from padding import EOS, PAD, padder
 from peft import LoraConfig, get_peft_model
 from torch import Tensor
-from transformers import GenerationConfig, T5Config, T5ForConditionalGeneration, logging
+from transformers import (
+    GenerationConfig,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+    T5Config,
+    T5ForConditionalGeneration,
+    logging,
+)
 from trl import (
     AutoModelForSeq2SeqLMWithValueHead,
     PPOConfig,
@@ -136,7 +143,10 @@ def tune(model: Any, queries: list[Tensor], tokens: int, steps: int) -> dict[str
 
 
 def evaluate(model: Any, queries: list[Tensor], tokens: int) -> dict[str, float]:
-    """The lab's evaluation loop without its classifier; seconds."""
+    """The lab's evaluation loop; its classifier, of RoBERTa-base's shape, reads ids; seconds."""
+    torch.manual_seed(0)
+    shape = RobertaConfig(vocab_size=50265, max_position_embeddings=514, num_labels=2)
+    judge = RobertaForSequenceClassification(shape).eval()
     sampling = GenerationConfig(
         min_new_tokens=tokens,
         max_new_tokens=tokens,
@@ -147,12 +157,18 @@ def evaluate(model: Any, queries: list[Tensor], tokens: int) -> dict[str, float]
         eos_token_id=EOS,
         decoder_start_token_id=PAD,
     )
-    started = time.perf_counter()
+    generating = scoring = 0.0
     for query in queries:
+        started = time.perf_counter()
         response = model.generate(input_ids=query[None], generation_config=sampling)
+        generated = time.perf_counter()
         assert response.shape == (1, tokens + 1)
-    seconds = time.perf_counter() - started
-    return {"generate": seconds, "total": seconds}
+        # the lab scores query and response together
+        with torch.inference_mode():
+            judge(input_ids=torch.cat([query[None], response[:, 1:]], 1))
+        generating += generated - started
+        scoring += time.perf_counter() - generated
+    return {"generate": generating, "score": scoring, "total": generating + scoring}
 
 
 if __name__ == "__main__":
