@@ -23,15 +23,27 @@ LAB = [str(ROOT / ".reference/bin/python"), "benchmarks/reference/lab.py"]
 OURS = [sys.executable, "-m", "benchmarks.ours"]
 EVALUATED = 32
 
+PPO = [*OURS, "--steps", "1"]
+EVALUATION = [*OURS, "--evaluate", str(EVALUATED), "--prompts", str(EVALUATED)]
+HEARD = ["--logprobs", "generation"]
+
 SIDES = {
     "PPO step": {
         "lab": [*LAB, "--steps", "1"],
-        "ours, same placement": [*OURS, "--steps", "1"],
-        "ours, adapter in the decoder": [*OURS, "--steps", "1", "--placement", "decoder"],
+        "same placement": PPO,
+        "same placement, log-probabilities from generation": [*PPO, *HEARD],
+        "adapter in the decoder only": [*PPO, "--placement", "decoder"],
+        "decoder only, log-probabilities from generation": [
+            *PPO,
+            *HEARD,
+            "--placement",
+            "decoder",
+        ],
     },
     f"evaluation of {EVALUATED}": {
         "lab": [*LAB, "--evaluate", str(EVALUATED)],
-        "ours, same placement": [*OURS, "--evaluate", str(EVALUATED)],
+        "query and response scored, as in the lab": [*EVALUATION, "--scope", "pair"],
+        "response scored, the default": EVALUATION,
     },
 }
 

@@ -32,6 +32,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--placement", choices=["everywhere", "decoder"], default="everywhere")
     parser.add_argument("--steps", type=int, default=1)
+    parser.add_argument("--logprobs", choices=["pass", "generation"], default="pass")
+    parser.add_argument("--scope", choices=["response", "pair"], default="response")
     parser.add_argument("--evaluate", type=int, default=0, help="responses instead of PPO steps")
     parser.add_argument("--prompts", type=int, default=16)
     parser.add_argument("--prompt-tokens", type=int, default=200)
@@ -47,6 +49,7 @@ def main() -> None:
         batch_size=arguments.prompts,
         mini_batch_size=min(4, arguments.prompts),
         micro_batch_size=arguments.micro,
+        logprobs=arguments.logprobs,
     )
     generating = learning = scoring = 0.0
     judge = roberta_base() if arguments.evaluate else None
@@ -62,7 +65,8 @@ def main() -> None:
         assert rollout.response.shape == (arguments.prompts, arguments.tokens)
         generating += generated - started
         if judge is not None:
-            score(judge, torch.cat([torch.stack(ids), rollout.response], 1))
+            query = torch.stack(ids) if arguments.scope == "pair" else rollout.response[:, :0]
+            score(judge, torch.cat([query, rollout.response], 1))
             scoring += time.perf_counter() - generated
         else:
             scores = torch.randn(arguments.prompts, generator=torch.Generator().manual_seed(seed))
@@ -85,7 +89,7 @@ def main() -> None:
 
 @torch.inference_mode()
 def score(judge: Any, ids: torch.Tensor) -> None:
-    """What a classifier of RoBERTa-base's shape takes for query and response, all rows at once."""
+    """What a classifier of RoBERTa-base's shape takes for all rows at once."""
     assert judge(input_ids=ids).logits.shape == (len(ids), 2)
 
 

@@ -132,6 +132,9 @@ class PpoConfig:
     lora_placement: str = option(
         "everywhere", "'decoder' leaves an encoder as it is: faster, one pass serves all"
     )
+    logprobs: str = option(
+        "pass", "where old log-probabilities come from: a pass of their own, or generation"
+    )
     min_response_tokens: int = option(48, "shortest limit that LengthSampler draws")
     max_response_tokens: int = option(64, "longest limit that LengthSampler draws")
     min_dialogue_chars: int = option(200, "shorter dialogues are left out")
@@ -163,6 +166,7 @@ class PpoConfig:
             "micro_batch_size must be 0 or divide mini_batch_size.",
         )
         _require(self.scope in ("response", "pair"), "scope must be response or pair.")
+        _require(self.logprobs in ("pass", "generation"), "logprobs must be pass or generation.")
         _require(
             1 <= self.min_response_tokens <= self.max_response_tokens,
             "min_response_tokens must be at least 1 and at most max_response_tokens.",

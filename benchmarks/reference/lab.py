@@ -7,8 +7,8 @@
 flan-t5-base's architecture with random weights in float32 (bfloat16, the lab's, takes forever on
 CPUs without such units), LoRA as in the lab, batches of 16, mini-batches of 4, and the reference a
 deep copy. Responses have exactly 60 tokens (``--tokens``), since random weights have no notion of
-an end; scores are random, since no reward model is timed in a PPO step. Every step has the same prompts of
-200 token ids; whoever wants to compare gets the same ones from
+an end; scores are random, since no reward model is timed in a PPO step. Every step has the same
+prompts of 200 token ids; whoever wants to compare gets the same ones from
 
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(3, 32000, (16, 200), generator=generator)

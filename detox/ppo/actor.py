@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
 from detox.ppo.math import token_logprobs
-from detox.ppo.rollout import Rollout, mini_batches
+from detox.ppo.rollout import Rollout, head_inputs, mini_batches
 
 
 class ValueHead(torch.nn.Module):
@@ -62,52 +62,56 @@ def forward(model: Any, rollout: Rollout, encoded: Tensor | None = None) -> tupl
 
     Positions are counted from the first real token, so that padding changes nothing.
     """
-    if model.config.is_encoder_decoder:
-        start = torch.full_like(rollout.response[:, :1], model.config.decoder_start_token_id)
+    with head_inputs(model) as hidden:
+        if model.config.is_encoder_decoder:
+            start = torch.full_like(rollout.response[:, :1], model.config.decoder_start_token_id)
+            output = model(
+                input_ids=rollout.query,
+                attention_mask=rollout.query_mask,
+                encoder_outputs=None if encoded is None else BaseModelOutput(encoded),
+                decoder_input_ids=torch.cat([start, rollout.response[:, :-1]], 1),
+                use_cache=False,
+            )
+            return output.logits, hidden[0]
+        # a leading 0 in the mask means "not trained", not "not there"
+        present = rollout.mask.flip(1).cummax(1).values.flip(1)
+        mask = torch.cat([rollout.query_mask, present], 1)
         output = model(
-            input_ids=rollout.query,
-            attention_mask=rollout.query_mask,
-            encoder_outputs=None if encoded is None else BaseModelOutput(encoded),
-            decoder_input_ids=torch.cat([start, rollout.response[:, :-1]], 1),
-            output_hidden_states=True,
+            input_ids=torch.cat([rollout.query, rollout.response], 1),
+            attention_mask=mask,
+            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+            logits_to_keep=rollout.response.shape[1] + 1,
             use_cache=False,
         )
-        return output.logits, output.decoder_hidden_states[-1]
-    # a leading 0 in the mask means "not trained", not "not there"
-    present = rollout.mask.flip(1).cummax(1).values.flip(1)
-    mask = torch.cat([rollout.query_mask, present], 1)
-    length = rollout.response.shape[1]
-    output = model(
-        input_ids=torch.cat([rollout.query, rollout.response], 1),
-        attention_mask=mask,
-        position_ids=(mask.cumsum(1) - 1).clamp(min=0),
-        logits_to_keep=length + 1,
-        output_hidden_states=True,
-        use_cache=False,
-    )
-    hidden = output.hidden_states[-1][:, -length - 1 :]
-    return output.logits[:, :-1], hidden[:, :-1]
+        return output.logits[:, :-1], hidden[0][:, :-1]
 
 
 @torch.no_grad()
-def assess(actor: ActorCritic, rollout: Rollout, batch_size: int) -> tuple[Tensor, Tensor, Tensor]:
+def assess(
+    actor: ActorCritic, rollout: Rollout, batch_size: int, as_drawn: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
     """Log-probabilities of policy and reference, and values: float32 [B, R] each, 0 on padding.
 
     Rows are taken ``batch_size`` at a time, with the same rows together as in training, so
     that the first ratio is exactly 1. What the encoder made of the queries at the rollout
     serves the policy, and the reference too where no adapter touches the encoder.
+
+    ``as_drawn`` takes the policy's numbers from when the tokens were drawn, and spares it a
+    pass; other matrix shapes round differently, so the first ratio is 1 but for that.
     """
     shape = rollout.response.shape
     logprobs, ref_logprobs, values = (torch.zeros(shape) for _ in range(3))
+    if as_drawn:
+        assert rollout.logprobs is not None and rollout.hidden is not None, "not sampled here"
+        logprobs, values = rollout.logprobs.cpu(), actor.head(rollout.hidden).cpu()
     for index in mini_batches(shape[0], batch_size):
         part = rollout.rows(index)
         width = part.response.shape[1]
-        mine, value = actor(part, part.encoded)
-        reference, _ = actor(
-            part, part.encoded if actor.encoder_is_frozen else None, reference=True
-        )
-        logprobs[index, :width] = mine.cpu()
+        if not as_drawn:
+            mine, value = actor(part, part.encoded)
+            logprobs[index, :width] = mine.cpu()
+            values[index, :width] = value.cpu()
+        reference, _ = actor(part, part.encoded if actor.encoder_is_frozen else None, True)
         ref_logprobs[index, :width] = reference.cpu()
-        values[index, :width] = value.cpu()
     mask = rollout.mask.cpu()
     return logprobs * mask, ref_logprobs * mask, values * mask

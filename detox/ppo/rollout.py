@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,10 @@ class Rollout:
     """[B, R]; 1 on the tokens that are trained: all up to and with the first end-of-text"""
     encoded: Tensor | None = None
     """[B, Q, H]: what the encoder made of the queries at the time, for encoder-decoders"""
+    logprobs: Tensor | None = None
+    """[B, R]: of each token when it was drawn, float32"""
+    hidden: Tensor | None = None
+    """[B, R, H]: the states that each token was drawn from"""
 
     def rows(self, index: Tensor) -> Rollout:
         """The rows ``index`` [b], without columns that are padding in all of them."""
@@ -86,13 +90,14 @@ def sample(
     query_mask = pad_sequence([torch.ones_like(q) for q in queries], True, 0, side).to(query)
     encoded = encode(model, query, query_mask, batch_size) if seq2seq else None
     read = {"encoder_outputs": BaseModelOutput(encoded)} if seq2seq else {}
-    with _all_cores(model, len(query)):
+    draw = Draw(chances)
+    with head_inputs(model) as states, _all_cores(model, len(query)):
         output = model.generate(
             input_ids=query,
             attention_mask=query_mask,
             **read,
             do_sample=False,
-            logits_processor=[Draw(chances)],
+            logits_processor=[draw],
             max_new_tokens=chances.shape[1],
             synced_gpus=processes.is_sharded(),
             pad_token_id=tokenizer.pad_token_id,
@@ -102,7 +107,24 @@ def sample(
     response = output[:, 1:] if seq2seq else output[:, query.shape[1] :]
     mask = response_mask(response, tokenizer.eos_token_id)
     response = response.where(mask.bool(), tokenizer.pad_token_id)
-    return Rollout(query, query_mask, response, mask, encoded)
+    logprobs = torch.stack(draw.logprobs, 1)
+    hidden = torch.stack([state[:, -1] for state in states], 1)
+    return Rollout(query, query_mask, response, mask, encoded, logprobs, hidden)
+
+
+@contextmanager
+def head_inputs(model: Any) -> Iterator[list[Tensor]]:
+    """Collects what the language-model head gets inside: the states [B, T, H] of each call."""
+    found: list[Tensor] = []
+
+    def listen(head: Any, inputs: tuple[Tensor, ...]) -> None:
+        found.append(inputs[0])
+
+    hook = model.get_output_embeddings().register_forward_pre_hook(listen)
+    try:
+        yield found
+    finally:
+        hook.remove()
 
 
 def _all_cores(model: Any, rows: int) -> Any:
@@ -136,10 +158,14 @@ def mini_batches(rows: int, batch_size: int) -> list[Tensor]:
 
 
 class Draw(LogitsProcessor):
-    """Leaves each row the one token that its number in [0, 1) falls on (inverse transform)."""
+    """Leaves each row the one token that its number in [0, 1) falls on (inverse transform).
+
+    Writes down ``logprobs``: float32 [B] for each token drawn.
+    """
 
     def __init__(self, chances: Tensor) -> None:
         self.chances = iter(chances.T)
+        self.logprobs: list[Tensor] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """``scores`` [B, V] with -inf everywhere but at the token drawn."""
@@ -147,6 +173,8 @@ class Draw(LogitsProcessor):
         chance = next(self.chances).to(mass.device)[:, None]
         token = torch.searchsorted(mass, chance * mass[:, -1:], right=True)
         token = token.clamp(max=scores.shape[1] - 1)
+        chosen = scores.float().gather(1, token)[:, 0]
+        self.logprobs.append(chosen - scores.float().logsumexp(-1))
         return torch.full_like(scores, -torch.inf).scatter_(1, token, 0.0)
 
 

@@ -100,7 +100,7 @@ def learn(state: State, rollout: Rollout, scores: Tensor, config: PpoConfig) -> 
     """
     started = time.perf_counter()
     # 1. What policy, reference and value head think of every token, before any update.
-    own = assess(state.actor, rollout, rows_at_once(config))
+    own = assess(state.actor, rollout, rows_at_once(config), config.logprobs == "generation")
     assessed = time.perf_counter()
     # 2. Rewards a token, advantages and returns, of the rows of all processes.
     scores, mask, logprobs, ref_logprobs, values = processes.gather_rows(scores, rollout.mask, *own)

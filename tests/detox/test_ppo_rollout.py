@@ -310,3 +310,32 @@ def test_the_reference_is_the_policy_without_its_adapter(policy: tuple[Any, Any]
     assert_close(token_logprobs(logits, rollout.response) * rollout.mask, base, atol=1e-6, rtol=0)
     # and it is switched on again afterwards
     assert torch.equal(assess(ActorCritic(adapted, head), rollout, 3)[0], moved)
+
+
+def test_what_was_heard_at_the_drawing_is_what_a_pass_says(policy: tuple[Any, Any]) -> None:
+    model, tokenizer = policy
+    task = "SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM"
+    adapted = add_adapter(model, Lora(r=4, alpha=8), task, 0).eval()
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, 0, 0.1)
+    head = ValueHead(model.config.hidden_size)
+    torch.nn.init.normal_(head.linear.weight)
+    rollout = sample(adapted, tokenizer, encode_queries(tokenizer, PROMPTS), draws(3, 3, 9))
+    actor = ActorCritic(adapted, head)
+    passed = assess(actor, rollout, 2)
+    drawn = assess(actor, rollout, 2, as_drawn=True)
+    assert passed[0].abs().max() > 1 and passed[2].abs().max() > 0.1
+    for one, other in zip(passed, drawn, strict=True):
+        assert_close(one, other, atol=1e-5, rtol=0)
+
+
+def test_a_row_is_drawn_alike_in_any_company(policy: tuple[Any, Any]) -> None:
+    model, tokenizer = policy
+    queries, chances = encode_queries(tokenizer, PROMPTS), draws(7, 3, 10)
+    together = sample(model, tokenizer, queries, chances)
+    for row, query in enumerate(queries):
+        alone = sample(model, tokenizer, [query], chances[row : row + 1])
+        length = int(alone.mask.sum())
+        assert int(together.mask[row].sum()) == length
+        assert together.response[row, :length].tolist() == alone.response[0, :length].tolist()

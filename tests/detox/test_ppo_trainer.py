@@ -196,6 +196,50 @@ def test_the_first_kl_is_exactly_0_and_every_first_ratio_exactly_1(each_whole: P
     assert rows[-1]["objective/kl"] != 0.0
 
 
+def test_log_probabilities_from_generation_spare_a_pass_and_change_nothing_else(
+    each_config: PpoConfig, each_whole: PpoConfig
+) -> None:
+    train(replace(each_config, logprobs="generation"))
+    first = metrics(each_config)[0]
+    assert first["objective/kl"] == pytest.approx(0, abs=1e-5)
+    assert first["ppo/ratio_first"] == pytest.approx(1, abs=1e-5)
+    for row, expected in zip(metrics(each_config), metrics(each_whole), strict=True):
+        assert row == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["t5"])
+def test_an_adapter_in_the_decoder_leaves_the_encoder_alone(
+    each_config: PpoConfig, kind: str
+) -> None:
+    decoder = replace(each_config, lora_placement="decoder")
+    train(decoder)
+    rows = metrics(decoder)
+    assert rows[0]["objective/kl"] == 0.0
+    assert [row["ppo/ratio_first"] for row in rows] == [1.0] * 4
+    assert rows[-1]["objective/kl"] > 0.0
+    found = weights(decoder)
+    assert found and not any("encoder." in name for name in found)
+    assert any("EncDecAttention" in name for name in found)
+
+
+def test_micro_batches_add_up_to_the_mini_batch(
+    each_config: PpoConfig, each_whole: PpoConfig
+) -> None:
+    train(replace(each_config, micro_batch_size=2))
+    for row, expected in zip(metrics(each_config), metrics(each_whole), strict=True):
+        assert row == pytest.approx(expected, abs=1e-3)
+    assert metrics(each_config)[0]["ppo/ratio_first"] == 1.0
+
+
+def test_a_response_of_one_token_is_trained(each_config: PpoConfig) -> None:
+    one = replace(each_config, min_response_tokens=1, max_response_tokens=1, steps=2)
+    train(one)
+    rows = metrics(one)
+    assert [row["tokens/response_mean"] for row in rows] == [1.0, 1.0]
+    assert all(row["ppo/grad_norm"] > 0 for row in rows)
+    assert rows[1]["objective/kl"] != 0.0
+
+
 def test_all_of_the_adapter_and_the_value_head_move_and_nothing_else(
     each_config: PpoConfig,
 ) -> None:
