@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -69,7 +70,11 @@ def main() -> None:
 
 
 def _measure(command: list[str]) -> dict[str, Any]:
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    # threads that share a core wait for each other at every product, on either side
+    pinned = os.environ | {"OMP_PROC_BIND": "true"}
+    ended = subprocess.run(
+        command, cwd=ROOT, env=pinned, capture_output=True, text=True, check=False
+    )
     if ended.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{ended.stderr[-2000:]}")
     numbers: dict[str, Any] = json.loads(ended.stdout.strip().splitlines()[-1])

@@ -51,7 +51,7 @@ def main() -> None:
     peak = matmul_peak()
     print(f"matrix-multiply peak {peak / 1e9:.0f} GFLOPS, {torch.get_num_threads()} threads")
     measure(state, tokenizer, reward, 4, 64, 16)  # warms up
-    whole = measure(state, tokenizer, reward, **BASE)
+    whole = measure(state, tokenizer, reward, **BASE, counted=True)
     for phase in PHASES:
         part = whole[phase]
         share = part["flops"] / part["seconds"] / peak
@@ -94,9 +94,15 @@ def matmul_peak() -> float:
 
 
 def measure(
-    state: Any, tokenizer: Any, reward: Any, batch: int, prompt: int, response: int
+    state: Any,
+    tokenizer: Any,
+    reward: Any,
+    batch: int,
+    prompt: int,
+    response: int,
+    counted: bool = False,
 ) -> dict[str, dict[str, float]]:
-    """Seconds and FLOPs of each phase of one step."""
+    """Seconds of each phase of one step, and its FLOPs where they are to be counted."""
     ids = list(queries(batch, prompt, seed=batch + prompt + response))
     chances = draws(0, batch, response)
     config = PpoConfig(batch_size=batch, mini_batch_size=min(8, batch))
@@ -108,12 +114,6 @@ def measure(
     scores = reward.score([""] * batch, responses)
     scored = time.perf_counter()
     stats = learn(state, rollout, scores, config)
-    writing = flops(lambda: sample(state.model, TOKENIZER, ids, chances, size))
-    scoring = flops(lambda: reward.score([""] * batch, responses))
-    assessing = flops(lambda: assess(state.actor, rollout, size))
-    learning = flops(lambda: learn(state, rollout, scores, config))
-    # the policy's pass and the reference's, of which each costs what a training pass costs
-    forward = assessing / 2
     seconds = {
         "generate": generated - started,
         "score": scored - generated,
@@ -121,16 +121,20 @@ def measure(
         "forward": stats["time/forward"],
         "backward": stats["time/optimize"] - stats["time/forward"],
     }
-    counted = {
-        "generate": writing,
-        "score": scoring,
-        "assess": assessing,
-        "forward": forward,
-        "backward": learning - assessing - forward,
-    }
-    return {
-        phase: {"seconds": round(seconds[phase], 3), "flops": counted[phase]} for phase in PHASES
-    }
+    found = {phase: {"seconds": round(seconds[phase], 3)} for phase in PHASES}
+    if counted:
+        assessing = flops(lambda: assess(state.actor, rollout, size))
+        # the policy's pass and the reference's, of which each costs what a training pass costs
+        forward = assessing / 2
+        learning = flops(lambda: learn(state, rollout, scores, config))
+        found["generate"]["flops"] = flops(
+            lambda: sample(state.model, TOKENIZER, ids, chances, size)
+        )
+        found["score"]["flops"] = flops(lambda: reward.score([""] * batch, responses))
+        found["assess"]["flops"] = assessing
+        found["forward"]["flops"] = forward
+        found["backward"]["flops"] = learning - assessing - forward
+    return found
 
 
 def flops(work: Callable[[], Any]) -> float:

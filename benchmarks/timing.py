@@ -12,7 +12,7 @@ import torch
 Way = Callable[[], Any]
 
 
-def ratios(ways: dict[str, Way], rounds: int = 3) -> dict[str, float]:
+def ratios(ways: dict[str, Way], rounds: int = 2) -> dict[str, float]:
     """Median over ``rounds`` of each way's seconds divided by those of the first way.
 
     A round before the first is not counted; every other round runs the ways backwards.

@@ -165,6 +165,7 @@ def _score(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
+    from detox import processes
     from detox.data import load_dialogues
     from detox.evaluation import about, compare_policies
     from detox.models import load_policies
@@ -181,6 +182,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     policies = load_policies({"before": arguments.before, "after": arguments.after})
     before, after = policies["before"], policies["after"]
     rows = compare_policies(before, after, dialogues, judge, sampling, _progress)
+    if not processes.is_main():
+        return
     origin = about(before, after, judge, sampling, arguments.data, arguments.split)
     write_results(Path(arguments.output), rows, origin)
     for group, numbers in summarise(rows).items():

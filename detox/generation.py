@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from transformers import StoppingCriteriaList
 
+from detox import processes
 from detox.config import Sampling
 from detox.errors import UserError
 from detox.lean import row_adapters
@@ -30,18 +31,21 @@ def generate(
 
     Prompts of similar length share a batch, so that little of it is padding. ``done`` hears
     how many are finished. Raises ``UserError`` when a prompt does not fit the model.
+
+    Several processes take turns at the batches, and each gets all responses; what is sampled
+    (not what is greedy) then depends on their number.
     """
     lengths = [check_fits(policy, prompt, sampling) for prompt in prompts]
     order = sorted(range(len(prompts)), key=lambda i: lengths[i])
-    responses = [""] * len(prompts)
+    starts = range(0, len(order), batch_size)
+    written: list[tuple[int, str]] = []
     with _seeded(sampling.seed, policy.model.device):
-        for start in range(0, len(order), batch_size):
+        for start in starts[processes.rank() :: processes.count()]:
             chosen = order[start : start + batch_size]
             texts = _batch([policy] * len(chosen), [prompts[i] for i in chosen], sampling)
-            for i, text in zip(chosen, texts, strict=True):
-                responses[i] = text
+            written += zip(chosen, texts, strict=True)
             done(min(start + batch_size, len(order)), len(order))
-    return responses
+    return [text for _, text in sorted(processes.gather(written))]
 
 
 def compare(
