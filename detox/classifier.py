@@ -91,7 +91,7 @@ def train_classifier(
         disable_tqdm=True,
         train_sampling_strategy="group_by_length",
         length_column_name="length",
-        use_cpu=not torch.accelerator.is_available(),
+        use_cpu=not torch.cuda.is_available(),
     )
     trainer = Trainer(
         model=model,

@@ -18,15 +18,24 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.nn.functional import pad
 
+from detox.errors import UserError
+
 
 def _state() -> PartialState:
     # without the hint accelerate takes several processes without a GPU for as many runs
-    return PartialState(cpu=not torch.accelerator.is_available())
+    return PartialState(cpu=not torch.cuda.is_available())
 
 
 def count() -> int:
     """Number of processes that share the run."""
     return int(_state().num_processes)
+
+
+def share(size: int, name: str) -> int:
+    """What each process takes of ``size`` things; ``UserError`` when that is no whole number."""
+    if size % count():
+        raise UserError(f"{name} must be a multiple of the {count()} processes that share it.")
+    return size // count()
 
 
 def rank() -> int:

@@ -56,10 +56,7 @@ def train_sft(
     folder = Path(config.output)
     if not processes.is_main():
         tell = processes.silent
-    if config.batch_size % processes.count():
-        raise UserError(
-            f"batch_size must be a multiple of the {processes.count()} processes that share it."
-        )
+    share = processes.share(config.batch_size, "batch_size")
     checkpoint = _last_checkpoint(folder, config) if resume else None
     model, tokenizer = load_base(config.base)
     seq2seq = bool(model.config.is_encoder_decoder)
@@ -81,7 +78,7 @@ def train_sft(
     arguments = TrainingArguments(
         output_dir=str(folder / "checkpoints"),
         max_steps=config.steps,
-        per_device_train_batch_size=config.batch_size // processes.count(),
+        per_device_train_batch_size=share,
         learning_rate=config.lr,
         lr_scheduler_type="linear",
         warmup_steps=max(1, config.steps // 20),
@@ -96,7 +93,7 @@ def train_sft(
         remove_unused_columns=False,
         # encoder-decoders of transformers take no token count, and their loss would be doubled
         average_tokens_across_devices=not seq2seq,
-        use_cpu=not torch.accelerator.is_available(),
+        use_cpu=not torch.cuda.is_available(),
     )
     trainer = _Trainer(
         model=model,

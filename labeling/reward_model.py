@@ -155,7 +155,7 @@ def _fit(
             logging_steps=10,
             gradient_checkpointing=False,
             bf16=False,
-            use_cpu=not torch.accelerator.is_available(),
+            use_cpu=not torch.cuda.is_available(),
         ),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,

@@ -108,7 +108,8 @@ def sample(
     mask = response_mask(response, tokenizer.eos_token_id)
     response = response.where(mask.bool(), tokenizer.pad_token_id)
     logprobs = torch.stack(draw.logprobs, 1)
-    hidden = torch.stack([state[:, -1] for state in states], 1)
+    # dealt-out weights keep a process that is done running along until all are
+    hidden = torch.stack([state[:, -1] for state in states[: len(draw.logprobs)]], 1)
     return Rollout(query, query_mask, response, mask, encoded, logprobs, hidden)
 
 
@@ -169,12 +170,12 @@ class Draw(LogitsProcessor):
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """``scores`` [B, V] with -inf everywhere but at the token drawn."""
-        mass = scores.softmax(-1).cumsum(-1, dtype=torch.float64)
+        logprobs = scores.float().log_softmax(-1)
+        mass = logprobs.exp().cumsum(-1, dtype=torch.float64)
         chance = next(self.chances).to(mass.device)[:, None]
         token = torch.searchsorted(mass, chance * mass[:, -1:], right=True)
         token = token.clamp(max=scores.shape[1] - 1)
-        chosen = scores.float().gather(1, token)[:, 0]
-        self.logprobs.append(chosen - scores.float().logsumexp(-1))
+        self.logprobs.append(logprobs.gather(1, token)[:, 0])
         return torch.full_like(scores, -torch.inf).scatter_(1, token, 0.0)
 
 

@@ -114,7 +114,7 @@ def learn(state: State, rollout: Rollout, scores: Tensor, config: PpoConfig) -> 
     here = slice(first, first + len(own[0])), slice(0, own[0].shape[1])
     known = tuple(x[here] for x in (logprobs, values, advantages, returns))
     tokens = mask.sum(1)
-    size = config.mini_batch_size // processes.count()
+    size = processes.share(config.mini_batch_size, "mini_batch_size")
     counts = tokens.view(processes.count(), -1, size).sum((0, 2))
     updates = [
         _update(state, rollout, index, known, count, config)
@@ -160,14 +160,14 @@ def batch_of(queries: list[str], step: int, config: PpoConfig) -> list[str]:
 
 def own_rows(batch_size: int, mini_batch_size: int) -> list[int]:
     """The rows of a batch that this process works on: an equal share of every mini-batch."""
-    share = mini_batch_size // processes.count()
+    share = processes.share(mini_batch_size, "mini_batch_size")
     parts = torch.arange(batch_size).view(-1, processes.count(), share)
     return [int(row) for row in parts[:, processes.rank()].flatten()]
 
 
 def rows_at_once(config: PpoConfig) -> int:
     """The rows that this process runs through the model together, in every pass alike."""
-    share = config.mini_batch_size // processes.count()
+    share = processes.share(config.mini_batch_size, "mini_batch_size")
     return min(config.micro_batch_size or share, share)
 
 

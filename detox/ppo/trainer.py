@@ -54,11 +54,7 @@ def train_ppo(
     folder = Path(config.output)
     if not processes.is_main():
         tell = processes.silent
-    if config.mini_batch_size % processes.count():
-        raise UserError(
-            f"mini_batch_size must be a multiple of the {processes.count()} processes that "
-            "share it."
-        )
+    processes.share(config.mini_batch_size, "mini_batch_size")
     state, tokenizer = _start(config, tell)
     reward = source or load_reward(config.reward, config.scope)
     dialogues = load_dialogues(config.data, "train")

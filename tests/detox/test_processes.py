@@ -17,6 +17,7 @@ from torch.testing import assert_close
 from detox import processes
 from detox.config import PpoConfig, SftConfig
 from detox.errors import UserError
+from detox.models import load_base
 from detox.ppo.checkpoint import CHECKPOINT
 from detox.ppo.step import own_rows
 from detox.ppo.trainer import train_ppo
@@ -179,6 +180,28 @@ def test_frozen_weights_are_dealt_out_where_asked_for(
     for seen in shared[1]:
         assert bool(seen["dealt_out"]) == shared[2]
         assert (seen["held"] < whole) == shared[2]
+
+
+def test_a_process_whose_responses_end_early_waits_for_the_others(
+    bases: dict[str, Path], tmp_path: Path
+) -> None:
+    model, _ = load_base(str(bases["t5"]))
+    model.lm_head.weight.data[tiny.EOS] *= -5  # some states now end at once, the others never
+    ending = tiny.save(model, tmp_path / "ending", "seq2seq")
+    # one row a process, so that a response that ends is a process that is done
+    job = job_in(tmp_path, bases | {"t5": ending}) | {"sft": [], "generate": []}
+    job["ppo"] = [
+        job["ppo"][0]
+        | {"batch_size": 2, "mini_batch_size": 2, "steps": 4, "logprobs": "generation"}
+        | {"min_response_tokens": 12, "max_response_tokens": 12}
+    ]
+    launch(job, tmp_path, ACCELERATE_USE_FSDP="true")
+    together.run(job | {"ppo": [job["ppo"][0] | {"output": str(tmp_path / "alone")}]})
+    found, expected = rows(tmp_path / "ppo-t5"), rows(tmp_path / "alone")
+    lengths = [row["tokens/response_mean"] for row in expected]
+    assert any(1 < length < 12 for length in lengths), lengths
+    for row, other in zip(found, expected, strict=True):
+        assert row == pytest.approx(other, abs=1e-4, rel=1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
