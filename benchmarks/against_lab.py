@@ -5,7 +5,8 @@
 
 Same shape (flan-t5-base, random weights), same LoRA, batch, prompts and forced lengths on both
 sides; each measurement is a process of its own, and the sides take turns. Writes
-``benchmarks/results/against_lab.json`` and prints the table.
+``benchmarks/results/against_lab.json`` and prints the table; a run that was cut off goes on with
+``--resume``.
 """
 
 from __future__ import annotations
@@ -52,20 +53,26 @@ SIDES = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--resume", action="store_true", help="keep what the file holds already")
     parser.add_argument("--output", default="benchmarks/results/against_lab.json")
     arguments = parser.parse_args()
     found: dict[str, dict[str, list[dict[str, Any]]]] = {
         task: {side: [] for side in sides} for task, sides in SIDES.items()
     }
+    path = ROOT / arguments.output
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if arguments.resume:
+        found = json.loads(path.read_text(encoding="utf-8"))
     for number in range(arguments.rounds):
         for task, sides in SIDES.items():
             for side, command in sides.items():
+                if len(found[task][side]) > number:
+                    continue
                 numbers = _measure([*command, "--seed", str(number)])
                 found[task][side].append(numbers)
                 print(f"round {number + 1}, {task}, {side}: {json.dumps(numbers)}", flush=True)
-    path = ROOT / arguments.output
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+                # after each, so that a run cut off keeps what it measured
+                path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     print(table(found))
 
 

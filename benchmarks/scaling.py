@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
 
+from benchmarks.shapes import flan_t5_base, flan_t5_xl, llama_7b
 from detox.config import Lora
 from detox.models import add_adapter, parameter_counts
 
@@ -28,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", default="benchmarks/results/scaling.json")
     arguments = parser.parse_args()
-    found = {name: cost(name) for name in ("flan-t5-base", "flan-t5-xl", "7B causal")}
+    found = {name: cost(*shape) for name, shape in SHAPES.items()}
     path = Path(arguments.output)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
@@ -39,46 +40,24 @@ def main() -> None:
         print(f"| {key} |" + "|".join(f" {found[name][key]:,.4g} " for name in found) + "|")
 
 
-def model_of(name: str) -> tuple[Any, Lora]:
-    """A model of the named shape without memory, and the adapter it is tuned with."""
-    if name == "7B causal":
-        llama = LlamaConfig(
-            vocab_size=32000,
-            hidden_size=4096,
-            intermediate_size=11008,
-            num_hidden_layers=32,
-            num_attention_heads=32,
-            tie_word_embeddings=False,
-        )
-        return LlamaForCausalLM(llama), Lora()
-    large = name == "flan-t5-xl"
-    t5 = T5Config(
-        vocab_size=32128,
-        d_model=2048 if large else 768,
-        d_kv=64,
-        d_ff=5120 if large else 2048,
-        num_layers=24 if large else 12,
-        num_decoder_layers=24 if large else 12,
-        num_heads=32 if large else 12,
-        feed_forward_proj="gated-gelu",
-        decoder_start_token_id=0,
-        pad_token_id=0,
-    )
-    return T5ForConditionalGeneration(t5), Lora(r=32, alpha=32, targets="q,v")
+Shape = Callable[[], Any]
+FLAN = Lora(r=32, alpha=32, targets="q,v")
+SHAPES: dict[str, tuple[Shape, Lora]] = {
+    "flan-t5-base": (lambda: flan_t5_base(fused=False), FLAN),
+    "flan-t5-xl": (flan_t5_xl, FLAN),
+    "7B causal": (llama_7b, Lora()),
+}
 
 
-def cost(name: str) -> dict[str, float]:
+def cost(shape: Shape, lora: Lora) -> dict[str, float]:
     """FLOPs and bytes of one rollout of 300 + 60 tokens, by what they are spent on."""
     with torch.device("meta"):
-        base, lora = model_of(name)
+        base = shape()
         # other attention looks into its mask, and meta tensors hold nothing
         base.set_attn_implementation("eager")
         seq2seq = bool(base.config.is_encoder_decoder)
         model: Any = add_adapter(base, lora, "SEQ_2_SEQ_LM" if seq2seq else "CAUSAL_LM", 0)
         total, trained = parameter_counts(model)
-        if seq2seq:
-            # transformers ties what it builds afresh, and FLAN-T5 has a head of its own
-            total += base.config.vocab_size * base.config.d_model
         query = torch.zeros(1, PROMPT, dtype=torch.long)
         response = torch.zeros(1, RESPONSE, dtype=torch.long)
         if seq2seq:

@@ -27,28 +27,54 @@ TOKENIZER: Any = SimpleNamespace(pad_token_id=0, eos_token_id=10**9)
 
 def flan_t5_base(fused: bool = True) -> T5ForConditionalGeneration:
     """google/flan-t5-base: 247,577,856 parameters, untied (its config on the hub)."""
+    model = _flan_t5(width=768, inner=2048, layers=12, heads=12)
+    count = parameter_counts(model)[0]
+    assert count == 247_577_856, count
+    if fused:
+        fuse(model)
+    return model.eval()
+
+
+def flan_t5_xl() -> T5ForConditionalGeneration:
+    """google/flan-t5-xl: 2,849,757,184 parameters, untied (its config on the hub)."""
+    model = _flan_t5(width=2048, inner=5120, layers=24, heads=32)
+    count = parameter_counts(model)[0]
+    assert count == 2_849_757_184, count
+    return model.eval()
+
+
+def _flan_t5(width: int, inner: int, layers: int, heads: int) -> T5ForConditionalGeneration:
     torch.manual_seed(0)
     config = T5Config(
         vocab_size=32128,
-        d_model=768,
+        d_model=width,
         d_kv=64,
-        d_ff=2048,
-        num_layers=12,
-        num_decoder_layers=12,
-        num_heads=12,
+        d_ff=inner,
+        num_layers=layers,
+        num_decoder_layers=layers,
+        num_heads=heads,
         feed_forward_proj="gated-gelu",
         pad_token_id=0,
         decoder_start_token_id=0,
     )
     model = T5ForConditionalGeneration(config)
     # transformers 5 ties every T5 that it builds afresh
-    model.lm_head = torch.nn.Linear(768, 32128, bias=False)
+    model.lm_head = torch.nn.Linear(width, 32128, bias=False)
     model.config.tie_word_embeddings = False
-    count = parameter_counts(model)[0]
-    assert count == 247_577_856, count
-    if fused:
-        fuse(model)
-    return model.eval()
+    return model
+
+
+def llama_7b() -> LlamaForCausalLM:
+    """meta-llama/Llama-2-7b: 6,738,415,616 parameters (its config on the hub)."""
+    config = LlamaConfig(
+        vocab_size=32000,
+        hidden_size=4096,
+        intermediate_size=11008,
+        num_hidden_layers=32,
+        num_attention_heads=32,
+        tie_word_embeddings=False,
+    )
+    return LlamaForCausalLM(config).eval()
 
 
 def smollm2_135m(fused: bool = True) -> LlamaForCausalLM:
