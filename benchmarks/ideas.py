@@ -66,19 +66,22 @@ class Bench:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", default="benchmarks/results/ideas.json")
-    parser.add_argument("--only", default="", help="a part of an idea's name")
+    parser.add_argument("--only", default="", help="parts of ideas' names, joined by commas")
     arguments = parser.parse_args()
     path = Path(arguments.output)
     path.parent.mkdir(parents=True, exist_ok=True)
     bench = Bench()
-    found: list[Row] = []
+    # each idea is measured against its own step without it, so that one can be measured alone
+    found: dict[str, Row] = {}
+    if path.is_file():
+        known = json.loads(path.read_text(encoding="utf-8"))["ideas"]
+        found = {row["idea"]: row for row in known}
     for idea in IDEAS:
-        if arguments.only in idea.__name__:
-            row = {"idea": idea.__name__.replace("_", " ")} | idea(bench)
-            found.append(row)
-            print(json.dumps(row), flush=True)
-            # a run that is cut off keeps what it measured
-            content = {"threads": torch.get_num_threads(), "ideas": found}
+        name = idea.__name__.replace("_", " ")
+        if any(part in name for part in arguments.only.split(",")):
+            found[name] = {"idea": name} | idea(bench)
+            print(json.dumps(found[name]), flush=True)
+            content = {"threads": torch.get_num_threads(), "ideas": list(found.values())}
             path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
