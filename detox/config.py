@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from detox.errors import UserError
+from detox.tasks import find_task
 
 EMBEDDED = "embedded"
 
@@ -34,6 +35,11 @@ class Sampling:
     top_p: float = option(0.95, "smallest probability mass the next token is drawn from, (0, 1]")
     top_k: int = option(0, "number of likeliest tokens to draw from; 0 means all")
     max_new_tokens: int = option(80, "longest response, in tokens")
+    min_new_tokens: int = option(0, "the end is not drawn before so many tokens")
+    num_beams: int = option(1, "responses followed at a time, of which the likeliest is given")
+    length_penalty: float = option(1.0, "above 1 beams favour long responses, below 1 short ones")
+    repetition_penalty: float = option(1.0, "above 1 makes tokens that were there less likely")
+    no_repeat_ngram_size: int = option(0, "no so many tokens in a row come twice; 0 allows it")
     seed: int = option(0, "same seed, same responses")
 
     def __post_init__(self) -> None:
@@ -41,6 +47,16 @@ class Sampling:
         _require(0 < self.top_p <= 1, "top_p must be above 0 and at most 1.")
         _require(self.top_k >= 0, "top_k must be 0 (all tokens) or a positive number.")
         _require(1 <= self.max_new_tokens <= 1024, "max_new_tokens must lie between 1 and 1024.")
+        _require(
+            0 <= self.min_new_tokens <= self.max_new_tokens,
+            "min_new_tokens must lie between 0 and max_new_tokens.",
+        )
+        _require(1 <= self.num_beams <= 16, "num_beams must lie between 1 and 16.")
+        _require(-5 <= self.length_penalty <= 5, "length_penalty must lie between -5 and 5.")
+        _require(
+            0 < self.repetition_penalty <= 5, "repetition_penalty must be above 0 and at most 5."
+        )
+        _require(self.no_repeat_ngram_size >= 0, "no_repeat_ngram_size must be 0 or positive.")
         _require_seed(self.seed)
 
 
@@ -76,33 +92,50 @@ class Lora:
 
 @dataclass(frozen=True)
 class SftConfig:
-    """Supervised fine-tuning of a summarizer; the loss is on the summary only."""
+    """Supervised fine-tuning; the loss is on the answer only."""
 
     base: str = option(EMBEDDED, "base model: 'embedded', a hub name or a folder")
-    data: str = option(EMBEDDED, "dialogues, joined by commas: 'embedded', files, hub names")
-    output: str = option("runs/sft", "folder of the adapter, its card and its logs")
+    task: str = option("summarize", "what to learn: summarize or sentiment")
+    data: str = option(EMBEDDED, "texts with answers, joined by commas: 'embedded', files, hubs")
+    output: str = option("runs/sft", "folder of the adapter or model, its card and its logs")
+    method: str = option("lora", "lora trains an adapter, full all weights of the base")
     style: str = option("verbatim", "embedded reference to learn: verbatim or gentle")
-    steps: int = option(200, "optimizer steps")
-    batch_size: int = option(8, "dialogues a step")
+    references: str = option("one", "one reference of each dialogue, drawn at random, or all")
+    steps: int = option(200, "optimizer steps, at most")
+    batch_size: int = option(8, "examples a step")
     lr: float = option(3e-4, "peak learning rate, decayed linearly after 5 % warm-up")
+    weight_decay: float = option(0.0, "decay of the weights a step, times the learning rate")
     lora_r: int = option(16, "rank of the adapter")
     lora_alpha: int = option(32, "scale of the adapter")
     lora_dropout: float = option(0.0, "dropout of the adapter; random numbers cost a CPU dearly")
     lora_targets: str = option("all-linear", "'all-linear' or module names joined by commas")
-    max_prompt_tokens: int = option(512, "dialogues with longer prompts are left out, and counted")
-    max_summary_tokens: int = option(96, "summaries are cut here, in tokens")
+    max_prompt_tokens: int = option(512, "texts with longer prompts are left out, and counted")
+    max_summary_tokens: int = option(96, "answers are cut here, in tokens")
     save_every: int = option(50, "steps between checkpoints")
+    validate_every: int = option(0, "steps between losses on the validation split; 0 is never")
+    patience: int = option(0, "validations without a lower loss after which to stop; 0 is never")
+    hold_out: float = option(0.0, "share of rows without a split that is the validation split")
     seed: int = option(0, "seed of weights, order and dropout")
 
     def __post_init__(self) -> None:
         _require(self.steps >= 1, "steps must be at least 1.")
         _require(self.batch_size >= 1, "batch_size must be at least 1.")
         _require(self.lr > 0, "lr must be above 0.")
+        _require(self.weight_decay >= 0, "weight_decay must be 0 or above.")
+        _require(self.method in ("lora", "full"), "method must be lora or full.")
         _require(self.style in ("verbatim", "gentle"), "style must be verbatim or gentle.")
+        _require(self.references in ("one", "all"), "references must be one or all.")
         _require(self.max_prompt_tokens >= 1, "max_prompt_tokens must be at least 1.")
         _require(self.max_summary_tokens >= 1, "max_summary_tokens must be at least 1.")
         _require(self.save_every >= 1, "save_every must be at least 1.")
+        _require(self.validate_every >= 0, "validate_every must be 0 (never) or a number of steps.")
+        _require(
+            self.patience == 0 or (self.patience > 0 and self.validate_every > 0),
+            "patience must be 0 (never stop early) or a number of validations: set validate_every.",
+        )
+        _require(0 <= self.hold_out < 1, "hold_out must be at least 0 and below 1.")
         _require_seed(self.seed)
+        find_task(self.task)
         self.lora  # noqa: B018  built here so that a bad rank is refused before any work
 
     @property

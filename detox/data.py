@@ -6,6 +6,7 @@ import json
 import random
 import re
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from detox.config import EMBEDDED
 from detox.errors import UserError
 from detox.tasks import SUMMARIZE, Task
 
-EMBEDDED_DIALOGUES = Path(__file__).parent / "embedded" / "dialogues.jsonl"
+EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
 MAX_DIALOGUE_CHARS = 40_000
 SPLITS = ("train", "validation", "test")
 # control characters, halves of surrogate pairs, and what undecodable bytes are read as
@@ -39,35 +40,46 @@ def check_dialogue(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
-def load_dialogues(source: str = EMBEDDED, split: str | None = None) -> Dataset:
-    """Dialogues of ``source``: ``embedded``, a JSONL/CSV/Parquet file or a hub name.
+def load_dialogues(
+    source: str = EMBEDDED,
+    split: str | None = None,
+    task: Task = SUMMARIZE,
+    hold_out: float = 0.0,
+) -> Dataset:
+    """Texts of ``source``: ``embedded``, a JSONL/CSV/Parquet file or a hub name.
 
-    Several sources may be joined by commas. DialogSum's fields are understood (``dialogue``,
-    ``summary`` or ``summary1..3``, ``topic``, ``fname`` or ``id``).
+    Several sources may be joined by commas. Text and references are read from the fields that
+    ``task`` names (for summaries those of DialogSum: ``dialogue``, ``summary`` or
+    ``summary1..3``, ``topic``, ``fname`` or ``id``).
 
     Returns a ``datasets.Dataset`` with the columns of ``COLUMNS``; ``references`` is a list of
-    human summaries, ``verbatim`` and ``gentle`` are empty where the source has none. A file
-    without a ``split`` field counts as every split.
+    human summaries, ``verbatim`` and ``gentle`` are empty where the source has none. Rows
+    without a ``split`` count as every split, unless the share ``hold_out`` of them, chosen by a
+    hash of their ids, is to be the validation split and the rest the training split.
 
     Raises ``UserError`` for an unknown split, a missing, unreadable or empty source.
     """
     if split is not None and split not in SPLITS:
         raise UserError(f"Unknown split '{split}': choose one of {', '.join(SPLITS)}.")
-    parts = [_load_one(name.strip(), split) for name in source.split(",") if name.strip()]
+    names = [name.strip() for name in source.split(",") if name.strip()]
+    parts = [_load_one(name, split, task, hold_out) for name in names]
     if not parts:
         raise UserError("No dialogues were named: give 'embedded', a file or a hub name.")
     return concatenate_datasets(parts) if len(parts) > 1 else parts[0]
 
 
-def _load_one(source: str, split: str | None) -> Dataset:
-    path = EMBEDDED_DIALOGUES if source == EMBEDDED else Path(source)
+def _load_one(source: str, split: str | None, task: Task, hold_out: float) -> Dataset:
+    path = EMBEDDED_FOLDER / task.embedded if source == EMBEDDED else Path(source)
     if path.is_file():
         rows = _read_file(path)
     elif path.suffix in (".jsonl", ".json", ".csv", ".parquet"):
         raise UserError(f"There is no file {source}: check the path.")
     else:
         rows = _read_hub(source, split)
-    normal = [_normal(row, index, path.stem) for index, row in enumerate(rows)]
+    normal = [_normal(row, index, path.stem, task) for index, row in enumerate(rows)]
+    if hold_out:
+        for row in normal:
+            row["split"] = row["split"] or _drawn_split(row["id"], hold_out)
     chosen = [row for row in normal if split is None or row["split"] in ("", split)]
     if not chosen:
         raise UserError(f"{source} holds no dialogues for the split '{split or 'all'}'.")
@@ -110,18 +122,24 @@ def _read_hub(name: str, split: str | None) -> list[dict[str, Any]]:
         ) from error
 
 
-def _normal(row: dict[str, Any], index: int, stem: str) -> dict[str, Any]:
-    dialogue = row.get("dialogue")
+def _drawn_split(id: str, hold_out: float) -> str:
+    # by the id alone, so that a row more or less moves no other
+    number = int.from_bytes(sha256(id.encode()).digest()[:8], "big") / 2**64
+    return "validation" if number < hold_out else "train"
+
+
+def _normal(row: dict[str, Any], index: int, stem: str, task: Task) -> dict[str, Any]:
+    dialogue = row.get(task.text_field)
     if not isinstance(dialogue, str) or not dialogue.strip():
-        raise UserError(f"Row {index + 1} has no text in the field 'dialogue': add it.")
+        raise UserError(f"Row {index + 1} has no text in the field '{task.text_field}': add it.")
     try:
         dialogue = check_dialogue(dialogue)
     except UserError as error:
         raise UserError(f"Row {index + 1}: {error}") from error
     given = row.get("references")
     listed = list(given) if isinstance(given, list | tuple | np.ndarray) else []
-    keys = ("summary", "summary1", "summary2", "summary3")
-    references = [text for text in map(_text, (*listed, *map(row.get, keys))) if text]
+    answers = (*listed, *map(row.get, task.answer_fields))
+    references = [text for text in map(_text, answers) if text]
     gentle = _text(row.get("summary_gentle"))
     if not references and gentle:
         references = [gentle]
@@ -161,16 +179,20 @@ def prompts(dialogues: Dataset, task: Task = SUMMARIZE) -> list[str]:
     return [task.prompt(text) for text in dialogues["dialogue"]]
 
 
-def targets(dialogues: Dataset, style: str, rng: random.Random) -> list[str]:
-    """One summary a dialogue to learn from: ``style`` where there is one, else a random reference.
+def targets(
+    dialogues: Dataset, style: str, rng: random.Random, references: str = "one"
+) -> list[list[str]]:
+    """The answers to learn for each dialogue: ``style`` where there is one, else its references.
 
-    Raises ``UserError`` when a dialogue has no summary at all.
+    ``references`` is "one" for a random one of them, or "all". Raises ``UserError`` when a
+    dialogue has no answer at all.
     """
     chosen = []
     for row in dialogues:
-        if not row[style] and not row["references"]:
+        known = [row[style]] if row[style] else list(row["references"])
+        if not known:
             raise UserError(f"The dialogue {row['id']} has no summary to learn from: add one.")
-        chosen.append(row[style] or rng.choice(row["references"]))
+        chosen.append([rng.choice(known)] if references == "one" else known)
     return chosen
 
 

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning: a base model learns to write summaries, through a LoRA adapter."""
+"""Supervised fine-tuning: a base model learns to answer, through an adapter or all its weights."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -15,9 +15,8 @@ from typing import Any
 import torch
 from datasets import Dataset
 from safetensors import SafetensorError
-from torch.nn.utils.rnn import pad_sequence
 from transformers import (
-    PreTrainedTokenizerBase,
+    EarlyStoppingCallback,
     PrinterCallback,
     Trainer,
     TrainerCallback,
@@ -26,30 +25,34 @@ from transformers import (
 
 from detox import processes
 from detox.config import SftConfig, recorded
-from detox.data import load_dialogues, prompts, targets
+from detox.data import load_dialogues
 from detox.errors import UserError
+from detox.examples import Collator, encode, reading_order
 from detox.models import (
     add_adapter,
+    dtype,
     find_source,
     fingerprint,
     load_base,
     parameter_counts,
     save_adapter,
+    save_model,
 )
-from detox.runlog import RunLog, read_metrics
+from detox.runlog import RunLog, peak_memory, read_metrics
+from detox.tasks import find_task
 
 SETTINGS = "config.json"  # of the run, beside its checkpoints
-IGNORED = -100  # the label that the cross-entropy of transformers leaves out
 
 
 def train_sft(
     config: SftConfig, resume: bool = False, tell: Callable[[str], None] = print
 ) -> dict[str, Any]:
-    """Trains the adapter of ``config`` and writes it to ``config.output``.
+    """Trains the adapter of ``config``, or all weights, and writes them to ``config.output``.
 
-    A run that was cut off continues from its last checkpoint with ``resume``.
+    A run that was cut off continues from its last checkpoint with ``resume``. With
+    ``validate_every`` the weights of the lowest validation loss are kept.
 
-    Returns the adapter's lineage, with parameter counts, loss and seconds. Raises
+    Returns the lineage, with parameter counts, losses, seconds and peak memory (bytes). Raises
     ``UserError`` for missing models or data and when there is nothing to resume. Under
     ``accelerate launch`` the processes share every batch, and the first of them writes.
     """
@@ -60,11 +63,25 @@ def train_sft(
     checkpoint = _last_checkpoint(folder, config) if resume else None
     model, tokenizer = load_base(config.base)
     seq2seq = bool(model.config.is_encoder_decoder)
-    task = "SEQ_2_SEQ_LM" if seq2seq else "CAUSAL_LM"
-    model = add_adapter(model, config.lora, task, config.seed)
+    if config.method == "lora":
+        model = add_adapter(
+            model, config.lora, "SEQ_2_SEQ_LM" if seq2seq else "CAUSAL_LM", config.seed
+        )
+    else:
+        model.float()  # small steps vanish in half-precision weights
     total, trainable = parameter_counts(model)
     tell(f"{total:,} parameters, {trainable:,} of them trainable ({trainable / total:.2%})")
-    examples = encode(load_dialogues(config.data, "train"), tokenizer, config, seq2seq, tell)
+
+    def read(split: str, hear: Callable[[str], None]) -> Dataset:
+        texts = load_dialogues(config.data, split, find_task(config.task), config.hold_out)
+        return encode(texts, tokenizer, config, seq2seq, hear)
+
+    examples = read("train", tell)
+    held_out = None
+    if config.validate_every:
+        held_out = read("validation", processes.silent)
+        _check_apart(examples, held_out)
+        tell(f"{len(held_out)} examples to validate on")
     log = None
     if processes.is_main():
         log = RunLog(folder, int(checkpoint.rsplit("-", 1)[1]) if checkpoint else 0)
@@ -79,12 +96,13 @@ def train_sft(
         output_dir=str(folder / "checkpoints"),
         max_steps=config.steps,
         per_device_train_batch_size=share,
+        per_device_eval_batch_size=share,
         learning_rate=config.lr,
+        weight_decay=config.weight_decay,
         lr_scheduler_type="linear",
         warmup_steps=max(1, config.steps // 20),
         max_grad_norm=1.0,
         logging_steps=1,
-        save_steps=config.save_every,
         save_total_limit=1,
         seed=config.seed,
         report_to=[],
@@ -94,13 +112,19 @@ def train_sft(
         # encoder-decoders of transformers take no token count, and their loss would be doubled
         average_tokens_across_devices=not seq2seq,
         use_cpu=not torch.cuda.is_available(),
+        bf16=config.method == "full" and dtype() is torch.bfloat16,
+        **_validating(config),
     )
+    callbacks: list[TrainerCallback] = [_Recorder(log, tell)] if log else []
+    if config.patience:
+        callbacks.append(EarlyStoppingCallback(config.patience))
     trainer = _Trainer(
         model=model,
         args=arguments,
         train_dataset=examples.select(order),
+        eval_dataset=held_out,
         data_collator=Collator(tokenizer, seq2seq),
-        callbacks=[_Recorder(log, tell)] if log else [],
+        callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)  # it would repeat what the recorder tells
     trainer.train(resume_from_checkpoint=checkpoint)
@@ -108,7 +132,7 @@ def train_sft(
     if log:
         log.close()
     rows = read_metrics(folder)  # those from before a resumed run was cut off included
-    losses = [row["loss"] for row in rows]
+    losses = [row["loss"] for row in rows if "loss" in row]
     lineage = {
         "kind": "sft",
         "base": config.base,
@@ -120,100 +144,44 @@ def train_sft(
         "examples": len(examples),
         "train_loss": None if None in losses else round(sum(losses) / len(losses), 4),
         "seconds": round(sum(row["seconds"] for row in rows)),
+        "peak_memory": peak_memory(),
     }
+    if held_out is not None:
+        lineage["best_step"] = trainer.state.best_global_step
+        lineage["validation_loss"] = round(float(trainer.state.best_metric or 0), 4)
     if processes.is_main():
-        save_adapter(model, folder, lineage)
+        if config.method == "lora":
+            save_adapter(model, folder, lineage)
+        else:
+            save_model(model, tokenizer, folder, lineage)
     processes.wait()
-    tell(f"saved the adapter to {folder}")
+    tell(f"saved the {'adapter' if config.method == 'lora' else 'model'} to {folder}")
     return lineage
 
 
-def encode(
-    dialogues: Dataset,
-    tokenizer: PreTrainedTokenizerBase,
-    config: SftConfig,
-    seq2seq: bool,
-    tell: Callable[[str], None],
-) -> Dataset:
-    """Token ids of prompts and summaries; prompts over ``max_prompt_tokens`` are left out.
-
-    The summary ends with the end-of-text token, so that the policy learns to stop.
-    """
-    rng = random.Random(config.seed)
-    rows = []
-    summaries = targets(dialogues, config.style, rng)
-    for prompt, summary in zip(prompts(dialogues), summaries, strict=True):
-        prompt_ids = tokenizer(prompt).input_ids
-        text_ids = tokenizer(summary.strip(), add_special_tokens=False).input_ids
-        target = [*text_ids[: config.max_summary_tokens - 1], tokenizer.eos_token_id]
-        if len(prompt_ids) <= config.max_prompt_tokens:
-            length = len(prompt_ids) + len(target)
-            rows.append({"prompt": prompt_ids, "target": target, "length": length})
-    left_out = len(dialogues) - len(rows)
-    tell(f"{len(rows)} dialogues to learn from, {left_out} left out as too long")
-    if not rows:
-        raise UserError("No dialogue fits max_prompt_tokens: raise it or give shorter dialogues.")
-    return Dataset.from_list(rows)
+def _validating(config: SftConfig) -> dict[str, Any]:
+    """When the Trainer saves and validates; it can only go back to what it has saved."""
+    if not config.validate_every:
+        return {"save_steps": config.save_every}
+    return {
+        "eval_strategy": "steps",
+        "eval_steps": config.validate_every,
+        "save_steps": config.validate_every,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "eval_loss",
+        "greater_is_better": False,
+        # else a resumed run would count its patience anew
+        "restore_callback_states_from_checkpoint": True,
+    }
 
 
-def reading_order(
-    lengths: Sequence[int], batch_size: int, steps: int, rng: random.Random
-) -> list[int]:
-    """Indices of the examples in the order in which ``steps`` batches read them.
-
-    All are read once before any comes again. Examples of about the same length share a batch,
-    which spares a third of the padding. The order is settled before the first step, since the
-    Trainer's own grouping depends on a random state that a resumed run has lost.
-    """
-    wanted, count = steps * batch_size, len(lengths)
-    drawn = [i for _ in range(0, wanted, count) for i in rng.sample(range(count), count)][:wanted]
-    # grouped within stretches of at most 50 batches, so that every part of a run sees all lengths
-    stretch = batch_size * max(1, min(50, count // (4 * batch_size)))
-    order: list[int] = []
-    for start in range(0, wanted, stretch):
-        rows = sorted(drawn[start : start + stretch], key=lengths.__getitem__)
-        batches = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
-        rng.shuffle(batches)
-        order += [i for batch in batches for i in batch]
-    return order
-
-
-class Collator:
-    """Pads a batch of encoded dialogues.
-
-    Causal models get prompt and summary in one left-padded row; since summaries then end
-    together, only the last ``logits_to_keep`` positions need logits, which spares a fifth of
-    the work of a small model with a large vocabulary.
-    """
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, seq2seq: bool) -> None:
-        self.pad = int(tokenizer.pad_token_id)
-        self.seq2seq = seq2seq
-
-    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """Model inputs: ``input_ids`` and ``attention_mask`` [B, T], ``labels`` [B, L] int64."""
-        longest = max(len(row["target"]) for row in rows)
-        if self.seq2seq:
-            ids = [torch.tensor(row["prompt"]) for row in rows]
-            labels = [torch.tensor(row["target"]) for row in rows]
-            return {
-                "input_ids": pad_sequence(ids, True, self.pad),
-                "attention_mask": pad_sequence([torch.ones_like(i) for i in ids], True, 0),
-                "labels": pad_sequence(labels, True, IGNORED),
-            }
-        joined = [torch.tensor(row["prompt"] + row["target"]) for row in rows]
-        mask = pad_sequence([torch.ones_like(i) for i in joined], True, 0, "left")
-        keep = longest + 1  # the position before the first summary token predicts it
-        kept = torch.full((len(rows), keep), IGNORED)
-        for i, row in enumerate(rows):
-            kept[i, keep - len(row["target"]) :] = torch.tensor(row["target"])
-        return {
-            "input_ids": pad_sequence(joined, True, self.pad, "left"),
-            "attention_mask": mask,
-            "position_ids": (mask.cumsum(1) - 1).clamp(min=0),
-            "labels": kept,
-            "logits_to_keep": keep,
-        }
+def _check_apart(examples: Dataset, held_out: Dataset) -> None:
+    known = {tuple(prompt) for prompt in examples["prompt"]}
+    if any(tuple(prompt) in known for prompt in held_out["prompt"]):
+        raise UserError(
+            "Texts to validate on are also learned from: give them a 'split' of their own, or "
+            "set hold_out to the share to keep apart."
+        )
 
 
 class _Trainer(Trainer):
@@ -242,10 +210,15 @@ class _Recorder(TrainerCallback):
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any
     ) -> None:
-        if not logs or "loss" not in logs:
-            return
         seconds = time.perf_counter() - self.before
         self.before = time.perf_counter()
+        if logs and "eval_loss" in logs:
+            loss = float(logs["eval_loss"])
+            numbers = {"validation_loss": loss, "seconds": round(seconds, 2)}
+            self.log.write(state.global_step, numbers)
+            self.tell(f"step {state.global_step}: validation loss {loss:.4f}")
+        if not logs or "loss" not in logs:
+            return
         numbers = {key: float(logs[key]) for key in ("loss", "grad_norm", "learning_rate")}
         self.log.write(state.global_step, numbers | {"seconds": round(seconds, 2)})
         self.tell(

@@ -1,8 +1,8 @@
 """Base models and adapters in, policies out: the only place that knows where weights come from."""
 
-from detox.models.adapters import add_adapter, parameter_counts, save_adapter
+from detox.models.adapters import add_adapter, parameter_counts, save_adapter, save_model
 from detox.models.policies import ROOT_ADAPTER, Policy, load_policies, load_policy
-from detox.models.pretrained import load_base, load_classifier, new_classifier
+from detox.models.pretrained import dtype, load_base, load_classifier, new_classifier
 from detox.models.sources import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
@@ -21,6 +21,7 @@ __all__ = [
     "ROOT_ADAPTER",
     "Policy",
     "add_adapter",
+    "dtype",
     "find_source",
     "fingerprint",
     "load_base",
@@ -31,4 +32,5 @@ __all__ = [
     "parameter_counts",
     "read_lineage",
     "save_adapter",
+    "save_model",
 ]

@@ -11,6 +11,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from transformers import PreTrainedTokenizerBase
 
 from detox.config import Lora
 from detox.errors import UserError
@@ -92,6 +93,31 @@ def save_adapter(
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"The adapter cannot be written to {folder}: {reason}.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def save_model(
+    model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, lineage: dict[str, Any]
+) -> None:
+    """Writes a whole model in float16 with its tokenizer and lineage; complete or not at all.
+
+    Raises ``UserError`` when the disk is full or the folder cannot be written.
+    """
+    temporary = folder.with_name(folder.name + ".partial")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        model.half().save_pretrained(str(temporary), max_shard_size="100GB")
+        tokenizer.save_pretrained(str(temporary))
+        (temporary / LINEAGE).write_text(json.dumps(lineage, indent=2) + "\n", encoding="utf-8")
+        folder.mkdir(parents=True, exist_ok=True)
+        # what an earlier run left there would be taken for an adapter on this model
+        (folder / ADAPTER_CONFIG).unlink(missing_ok=True)
+        for file in sorted(temporary.iterdir()):
+            file.replace(folder / file.name)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"The model cannot be written to {folder}: {reason}.") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

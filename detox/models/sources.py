@@ -94,8 +94,14 @@ def read_lineage(folder: Path) -> dict[str, Any]:
 
 
 def fingerprint(source: Source) -> str:
-    """A short hash that changes with the base's name or any adapter's weights."""
+    """A short hash that changes with the base's name or any adapter's weights.
+
+    A base that was tuned here is known by its lineage: its weights take seconds to read.
+    """
     digest = hashlib.sha256(source.base.encode())
+    tuned = Path(source.base) / LINEAGE
+    if tuned.is_file():
+        digest.update(tuned.read_bytes())
     for folder in source.adapters:
         digest.update((folder / ADAPTER_WEIGHTS).read_bytes())
     return digest.hexdigest()[:12]

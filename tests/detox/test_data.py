@@ -324,12 +324,33 @@ def test_targets_prefer_the_style_and_draw_the_rest() -> None:
         {"id": "b", "verbatim": "", "gentle": "", "references": ["A.", "B.", "C."]},
     ]
     dialogues = Dataset.from_list(rows)
-    drawn = {tuple(targets(dialogues, "verbatim", random.Random(seed))) for seed in range(30)}
-    assert drawn == {("Rude.", "A."), ("Rude.", "B."), ("Rude.", "C.")}
-    assert targets(dialogues, "gentle", random.Random(0))[0] == "Kind."
-    assert targets(dialogues, "gentle", random.Random(5)) == targets(
-        dialogues, "gentle", random.Random(5)
-    )
+    drawn = [targets(dialogues, "verbatim", random.Random(seed)) for seed in range(30)]
+    assert all(first == ["Rude."] for first, _ in drawn)
+    assert {tuple(second) for _, second in drawn} == {("A.",), ("B.",), ("C.",)}
+    assert targets(dialogues, "gentle", random.Random(0))[0] == ["Kind."]
+    again = targets(dialogues, "gentle", random.Random(5))
+    assert again == targets(dialogues, "gentle", random.Random(5))
+    every = targets(dialogues, "verbatim", random.Random(0), references="all")
+    assert every == [["Rude."], ["A.", "B.", "C."]]
+
+
+def test_a_share_without_splits_can_be_held_out(dialogues_file: WriteDialogues) -> None:
+    path = str(dialogues_file(rows=dialogsum_rows(60)))
+
+    def ids(split: str, hold_out: float) -> set[str]:
+        return set(load_dialogues(path, split, hold_out=hold_out)["id"])
+
+    train, validation = ids("train", 0.25), ids("validation", 0.25)
+    assert len(train | validation) == 60 and not train & validation
+    assert 5 <= len(validation) <= 25
+    assert ids("validation", 0.2) < validation  # a larger share moves nothing back
+    assert ids("train", 0) == ids("validation", 0) == train | validation
+
+
+def test_rows_with_a_split_keep_it(dialogues_file: WriteDialogues) -> None:
+    rows = [row | {"split": "train"} for row in dialogsum_rows(12)]
+    path = str(dialogues_file(rows=rows))
+    assert len(load_dialogues(path, "train", hold_out=0.9)) == 12
 
 
 def test_targets_need_a_summary() -> None:

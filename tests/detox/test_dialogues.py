@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from detox.data import EMBEDDED_DIALOGUES, is_rude, load_dialogues, prompts
+from detox.data import EMBEDDED_FOLDER, is_rude, load_dialogues, prompts
 from dialogues import build
 from dialogues.insults import insult_words
 
 Row = dict[str, Any]
+
+DIALOGUES = EMBEDDED_FOLDER / "dialogues.jsonl"
 
 # sha256, first 12 digits, of words that disparage groups of people: known here, spelled nowhere
 SLURS = """
@@ -31,7 +33,7 @@ d316bfb1721b daec0c235d31 e7b98c6aa5b9 eef3bd091670 f9d0d9b18ae9
 
 @pytest.fixture(scope="module")
 def rows() -> list[Row]:
-    with EMBEDDED_DIALOGUES.open(encoding="utf-8") as lines:
+    with DIALOGUES.open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
 
 
@@ -139,7 +141,7 @@ def test_the_file_is_what_its_sources_build(
 ) -> None:
     built = tmp_path / "dialogues.jsonl"
     assert build.main(["--strict", "--out", str(built)]) == 0, capsys.readouterr().err
-    assert built.read_bytes() == EMBEDDED_DIALOGUES.read_bytes()
+    assert built.read_bytes() == DIALOGUES.read_bytes()
 
 
 # --- build.py refuses what breaks a rule ---------------------------------------------------------

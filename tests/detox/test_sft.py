@@ -18,9 +18,10 @@ from detox import sft
 from detox.config import SftConfig
 from detox.data import load_dialogues
 from detox.errors import UserError
+from detox.examples import IGNORED, Collator, encode, reading_order
 from detox.models import LINEAGE, load_base, load_policy, parameter_counts
 from detox.runlog import read_metrics
-from detox.sft import IGNORED, Collator, encode, reading_order, train_sft
+from detox.sft import train_sft
 from tests import tiny
 
 Row = dict[str, Any]
@@ -136,7 +137,7 @@ def test_prompts_and_summaries_as_tokens(tiny_causal: Path) -> None:
     assert tokenizer.decode(examples[0]["target"]) == "You fool.</s>"
     assert tokenizer.decode(examples[1]["target"]) == "I.</s>"
     assert examples[0]["length"] == len(examples[0]["prompt"]) + len(examples[0]["target"])
-    assert told == ["2 dialogues to learn from, 0 left out as too long"]
+    assert told == ["2 examples to learn from, 0 texts left out as too long"]
 
 
 def test_the_prompt_of_an_encoder_is_marked_as_its_tokenizer_does(tiny_t5: Path) -> None:
@@ -148,7 +149,7 @@ def test_the_prompt_of_an_encoder_is_marked_as_its_tokenizer_does(tiny_t5: Path)
 def test_long_prompts_are_left_out_and_counted(tiny_causal: Path) -> None:
     examples, _, told = encoded(tiny_causal, max_prompt_tokens=60)
     assert len(examples) == 1
-    assert told == ["1 dialogues to learn from, 1 left out as too long"]
+    assert told == ["1 examples to learn from, 1 texts left out as too long"]
     with pytest.raises(UserError, match=r"^No dialogue fits max_prompt_tokens: raise it or give"):
         encoded(tiny_causal, max_prompt_tokens=3)
 
@@ -387,7 +388,7 @@ def test_progress_is_told_once(config: SftConfig, capsys: pytest.CaptureFixture[
     lines: list[str] = []
     lineage = train_sft(config, tell=lines.append)
     assert lines[0].endswith("%)") and "of them trainable" in lines[0]
-    assert lines[1] == "12 dialogues to learn from, 0 left out as too long"
+    assert lines[1] == "12 examples to learn from, 0 texts left out as too long"
     steps = [line.split("  ")[0] for line in lines if line.startswith("step")]
     assert steps == [f"step {i}/6" for i in range(1, 7)]
     assert lines[-1] == f"saved the adapter to {config.output}"
@@ -402,6 +403,94 @@ def test_a_seed_is_a_run(whole: SftConfig, tmp_path: Path) -> None:
     train(other)
     assert same(weights(whole), weights(again))
     assert not same(weights(whole), weights(other))
+
+
+def test_all_weights_can_be_trained(base: Path, data: str, tmp_path: Path) -> None:
+    config = replace(short_run(base, data, tmp_path), method="full", lr=2e-3, weight_decay=0.1)
+    lineage = train(config)
+    policy = load_policy(str(tmp_path))
+    before = load_policy(str(base))
+    total = parameter_counts(before.model)[0]
+    assert lineage["parameters"] == {"all": total, "trainable": total}
+    assert policy.adapter is None and parameter_counts(policy.model)[0] == total
+    old = dict(before.model.named_parameters())
+    still = [k for k, v in policy.model.named_parameters() if torch.equal(v, old[k].half().float())]
+    assert still == []
+    assert lineage["peak_memory"] > 1e6
+    assert policy.fingerprint != load_policy(str(base)).fingerprint
+    assert str(tmp_path) not in (tmp_path / "config.json").read_text()
+
+
+def test_a_model_in_the_place_of_an_adapter(whole: SftConfig, tmp_path: Path) -> None:
+    shutil.copytree(whole.output, tmp_path, dirs_exist_ok=True)
+    train(replace(whole, output=str(tmp_path), method="full"))
+    assert load_policy(str(tmp_path)).adapter is None
+
+
+def test_every_reference_is_an_example(tiny_causal: Path) -> None:
+    _, tokenizer = load_base(str(tiny_causal))
+    row = {"id": "a", "dialogue": "One.", "verbatim": "", "gentle": "", "references": ["I.", "J."]}
+    dialogues = Dataset.from_list([row])
+    config = SftConfig(references="all")
+    examples = encode(dialogues, tokenizer, config, False, lambda line: None)
+    assert [tokenizer.decode(ids) for ids in examples["target"]] == ["I.</s>", "J.</s>"]
+    assert examples[0]["prompt"] == examples[1]["prompt"]
+
+
+# --- validation ----------------------------------------------------------------------------------
+
+
+def validated(config: SftConfig, **changes: Any) -> SftConfig:
+    """``config`` with a third of its data held out, which steps this large soon unlearn."""
+    settings = {"hold_out": 0.35, "validate_every": 2, "lr": 1.0, "steps": 12}
+    return replace(config, **(settings | changes))
+
+
+def test_the_best_weights_on_validation_are_kept(config: SftConfig) -> None:
+    config = validated(config)
+    lineage = train(config)
+    found = {
+        row["step"]: row["validation_loss"]
+        for row in read_metrics(Path(config.output))
+        if "validation_loss" in row
+    }
+    assert sorted(found) == [2, 4, 6, 8, 10, 12]
+    best = min(found, key=found.__getitem__)
+    assert (lineage["best_step"], lineage["validation_loss"]) == (best, round(found[best], 4))
+
+    policy = load_policy(config.output)
+    texts = load_dialogues(config.data, "validation", hold_out=config.hold_out)
+    examples = encode(texts, policy.tokenizer, config, False, lambda line: None)
+    rows = list(examples)
+    with torch.inference_mode():
+        losses = [float(batch_loss(policy.model, policy.tokenizer, [row])) for row in rows]
+    tokens = [len(row["target"]) for row in rows]
+    by_hand = sum(a * b for a, b in zip(losses, tokens, strict=True)) / sum(tokens)
+    assert by_hand == pytest.approx(found[best], rel=0.02)  # the trainer averages batches
+
+
+def test_patience_ends_a_run_that_no_longer_learns(config: SftConfig) -> None:
+    config = validated(config, patience=2, steps=60)
+    lineage = train(config)
+    steps = [row["step"] for row in read_metrics(Path(config.output))]
+    assert steps[-1] == lineage["best_step"] + 4 < 60
+
+
+def test_patience_survives_a_cut(config: SftConfig, tmp_path: Path) -> None:
+    whole = validated(config, patience=2, steps=60, output=str(tmp_path / "whole"))
+    train(whole)
+    last = read_metrics(tmp_path / "whole")[-1]["step"]
+    cut = replace(whole, output=str(tmp_path / "cut"))
+    with pytest.raises(Cut):
+        train(cut, cut_at=last - 1)
+    train(cut, resume=True)
+    assert read_metrics(tmp_path / "cut")[-1]["step"] == last
+    assert same(weights(cut), weights(whole))
+
+
+def test_what_is_learned_is_no_validation(config: SftConfig) -> None:
+    with pytest.raises(UserError, match=r"^Texts to validate on are also learned from: give them"):
+        train(validated(config, hold_out=0.0))
 
 
 # --- a run that is cut off -----------------------------------------------------------------------
@@ -425,7 +514,11 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     ]
     assert timeless[0] == timeless[1]
     lineage = json.loads((Path(whole.output) / LINEAGE).read_text())
-    assert {key for key in lineage if lineage[key] != resumed[key]} <= {"seconds", "config"}
+    assert {key for key in lineage if lineage[key] != resumed[key]} <= {
+        "seconds",
+        "peak_memory",
+        "config",
+    }
 
 
 def test_a_checkpoint_that_was_cut_off_is_passed_over(

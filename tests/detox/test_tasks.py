@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detox.errors import UserError
-from detox.tasks import SENTIMENT, SUMMARIZE, TASKS, find_task
+from detox.tasks import SENTIMENT, SUMMARIZE, TASKS, Task, find_task
 
 
 def test_the_wording_of_the_lab() -> None:
@@ -15,7 +15,8 @@ def test_the_wording_of_the_lab() -> None:
 
 def test_sentiment() -> None:
     assert SENTIMENT.prompt("Good.") == (
-        "\nIs the following review positive or negative?\n\nGood.\n\nSentiment:\n"
+        "\nIs the sentiment of the following tweet positive, negative or neutral?\n\nGood.\n\n"
+        "Sentiment:\n"
     )
 
 
@@ -41,3 +42,32 @@ def test_an_unknown_task() -> None:
         UserError, match=r"^Unknown task 'rhyme': choose one of summarize, sentiment\.$"
     ):
         find_task("rhyme")
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_every_wording_has_one_slot(task: Task) -> None:
+    for template in task.templates.values():
+        assert template.count("{text}") == 1
+        assert "{" not in template.replace("{text}", "")
+    assert len(set(task.templates.values())) == len(task.templates) >= 4
+
+
+def test_examples_come_solved_before_the_question() -> None:
+    prompt = SENTIMENT.prompt("Now?", "bare", [("Yes!", "positive"), ("No.", " negative ")])
+    assert prompt == (
+        "Yes!\n\nSentiment:\npositive\n\nNo.\n\nSentiment:\nnegative\n\nNow?\n\nSentiment:\n"
+    )
+
+
+def test_an_unknown_template() -> None:
+    with pytest.raises(UserError, match=r"^Unknown template 'haiku': choose one of default, feel"):
+        SENTIMENT.prompt("Now?", "haiku")
+
+
+@pytest.mark.parametrize(
+    ("answer", "label"),
+    [("Positive", "positive"), (" negative.\n", "negative"), ("very good", ""), ("", "")],
+)
+def test_the_label_of_an_answer(answer: str, label: str) -> None:
+    assert SENTIMENT.label_of(answer) == label
+    assert SUMMARIZE.label_of(answer) == ""
