@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from queue import Queue
 from threading import Event, Thread
 from typing import Any
@@ -60,6 +61,10 @@ def compare(
     for policy in policies:
         check_fits(policy, prompt, sampling)
     texts = [""] * len(policies)
+    if sampling.num_beams > 1:  # which is the best is known at the end only
+        with _seeded(sampling.seed, policies[0].model.device):
+            yield tuple(_batch([policy], [prompt], sampling)[0] for policy in policies)
+        return
     for group in _by_weights(policies):
         members = [policies[i] for i in group]
         for partial in _stream(members, prompt, sampling):
@@ -176,15 +181,13 @@ def _write(
 
 
 def _settings(sampling: Sampling) -> dict[str, Any]:
-    settings: dict[str, Any] = {"max_new_tokens": sampling.max_new_tokens}
+    settings = asdict(sampling) | {"do_sample": sampling.temperature > 0}
+    unused = {"seed"}
     if sampling.temperature == 0:
-        return settings | {"do_sample": False}
-    return settings | {
-        "do_sample": True,
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "top_k": sampling.top_k,
-    }
+        unused |= {"temperature", "top_p", "top_k"}
+    if sampling.num_beams == 1:
+        unused |= {"length_penalty"}
+    return {key: value for key, value in settings.items() if key not in unused}
 
 
 def _decode(policy: Policy, tokens: torch.Tensor) -> list[str]:

@@ -82,6 +82,8 @@ def _is_plain(model: nn.Module) -> bool:
 
 def _rows(adapters: Sequence[str | None]) -> dict[str, slice | list[int]]:
     """The rows of each adapter; a slice where it can be, because a slice copies nothing."""
+    if len(set(adapters)) == 1 and adapters[0] is not None:
+        return {adapters[0]: slice(None)}  # all, also where beams make several of each row
     rows: dict[str, slice | list[int]] = {}
     for name in sorted({name for name in adapters if name is not None}):
         chosen = [i for i, other in enumerate(adapters) if other == name]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +164,53 @@ def test_a_cold_sample_is_the_greedy_response(policy: Policy) -> None:
     assert generate(policy, PROMPTS, narrow) == generate(policy, PROMPTS, GREEDY)
 
 
+def test_beams_find_a_likelier_response(policy: Policy) -> None:
+    beams = replace(GREEDY, num_beams=4)
+    prompt = PROMPTS[0]
+    inputs = policy.tokenizer(prompt, return_tensors="pt")
+    tokens = policy.model.generate(**inputs, do_sample=False, num_beams=4, max_new_tokens=10)
+    start = 0 if policy.is_encoder_decoder else inputs.input_ids.shape[1]
+    expected = policy.tokenizer.decode(tokens[0, start:], skip_special_tokens=True).strip()
+    assert generate(policy, PROMPTS, beams)[0] == expected
+    assert list(compare([policy], prompt, beams)) == [(expected,)]
+
+
+def test_repeats_and_early_ends_can_be_forbidden(
+    policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[list[int]] = []
+    decode = generation._decode
+
+    def keep(policy: Policy, tokens: torch.Tensor) -> list[str]:
+        written[:] = tokens.tolist()
+        return decode(policy, tokens)
+
+    monkeypatch.setattr(generation, "_decode", keep)
+
+    def tokens(sampling: Sampling, **changes: Any) -> list[int]:
+        generate(policy, PROMPTS[:1], replace(sampling, max_new_tokens=24, **changes))
+        return written[0]
+
+    assert len(set(tokens(GREEDY, repetition_penalty=5.0))) > len(set(tokens(GREEDY)))
+    pairs = list(pairwise(tokens(GREEDY, no_repeat_ngram_size=2)))
+    assert len(pairs) == len(set(pairs))
+    ends_often(policy)
+    drawn = Sampling(temperature=1, top_p=1, seed=3)
+    start = int(policy.is_encoder_decoder)  # its first token only opens the response
+    assert tiny.EOS in tokens(drawn)
+    assert tiny.EOS not in tokens(drawn, min_new_tokens=20)[start : start + 20]
+
+
 # several policies
+
+
+@pytest.mark.parametrize("names", [["v1", "base", "v2"], ["v2", "v2"]])
+def test_beams_of_several_policies_do_not_mix(
+    versions: dict[str, Policy], names: list[str]
+) -> None:
+    beams = replace(GREEDY, num_beams=3)
+    *_, last = compare([versions[name] for name in names], PROMPTS[0], beams)
+    assert last == tuple(generate(versions[name], PROMPTS[:1], beams)[0] for name in names)
 
 
 @pytest.mark.parametrize("names", [["base", "v1"], ["v2", "base", "v1"], ["v1"], ["v1", "v1"]])
