@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,14 @@ from rouge_score import rouge_scorer
 
 from detox.config import Sampling
 from detox.data import is_rude, prompts
+from detox.divergence import response_kl, same_tokens
+from detox.faithfulness import kept, supported
 from detox.generation import Done, generate
 from detox.models import Policy
+from detox.profanity import profanity
 from detox.results import ROUGE, Row
 from detox.rewards import HateClassifier
+from detox.tasks import SUMMARIZE, Task
 
 
 def compare_policies(
@@ -25,37 +29,46 @@ def compare_policies(
     judge: HateClassifier,
     sampling: Sampling,
     done: Done = lambda finished, total: None,
+    samples: int = 1,
+    task: Task = SUMMARIZE,
 ) -> list[Row]:
-    """One row a dialogue: both responses with reward, toxicity, length and ROUGE.
+    """``samples`` rows a dialogue: both responses, and all that is measured of them.
 
-    ROUGE (0 to 100, F-measure, stemmed) is the mean over the dialogue's references, or null
-    where it has none.
+    That is reward, toxicity, ``profanity`` (a second judge), words, ROUGE (0 to 100, F-measure,
+    stemmed, mean over the references), and the shares of names and numbers that are ``supported``
+    by the dialogue and ``kept`` from the references. What cannot be measured is null. Sample k
+    is drawn with the seed of ``sampling`` plus k.
     """
-    queries = prompts(dialogues)
-    total = 2 * len(queries)
-    texts = [
-        generate(before, queries, sampling, done=lambda k, _: done(k, total)),
-        generate(after, queries, sampling, done=lambda k, _: done(len(queries) + k, total)),
-    ]
-    sides = [
-        _side(policy, side, dialogues, judge)
-        for policy, side in zip((before, after), texts, strict=True)
-    ]
-    return [
-        {
-            "id": item["id"],
-            "dialogue": item["dialogue"],
-            "prompt": query,
-            "topic": item["topic"],
-            "tone": item["tone"],
-            "rude": is_rude(item),
-            "split": item["split"],
-            "before": first,
-            "after": second,
-            "reward_diff": round(second["reward"] - first["reward"], 4),
-        }
-        for item, query, first, second in zip(dialogues, queries, *sides, strict=True)
-    ]
+    queries = prompts(dialogues, task)
+    total = 2 * samples * len(queries)
+    rows: list[Row] = []
+    for sample in range(samples):
+        drawn = replace(sampling, seed=sampling.seed + sample)
+        sides = []
+        for number, policy in enumerate((before, after)):
+
+            def tell(finished: int, _: int, earlier: int = 2 * sample + number) -> None:
+                done(earlier * len(queries) + finished, total)
+
+            texts = generate(policy, queries, drawn, done=tell)
+            sides.append(_side(policy, texts, dialogues, judge))
+        rows += [
+            {
+                "id": item["id"],
+                "sample": sample,
+                "dialogue": item["dialogue"],
+                "prompt": query,
+                "topic": item["topic"],
+                "tone": item["tone"],
+                "rude": is_rude(item),
+                "split": item["split"],
+                "before": first,
+                "after": second,
+                "reward_diff": round(second["reward"] - first["reward"], 4),
+            }
+            for item, query, first, second in zip(dialogues, queries, *sides, strict=True)
+        ]
+    return rows
 
 
 def _side(
@@ -70,13 +83,38 @@ def _side(
             "text": text,
             "reward": round(float(reward), 4),
             "toxicity": round(float(toxicity), 4),
+            "profanity": round(profane, 4),
             "words": len(text.split()),
-            **_rouge(scorer, text, references),
+            **_rouge(scorer, text, item["references"]),
+            "supported": _rounded(supported(text, item["dialogue"])),
+            "kept": _rounded(kept(text, item["references"])),
         }
-        for text, reward, toxicity, references in zip(
-            texts, scores.reward, scores.toxicity, dialogues["references"], strict=True
+        for text, reward, toxicity, profane, item in zip(
+            texts, scores.reward, scores.toxicity, profanity(texts), dialogues, strict=True
         )
     ]
+
+
+def add_kl(
+    rows: Sequence[Row],
+    before: Policy,
+    after: Policy,
+    done: Done = lambda finished, total: None,
+) -> None:
+    """Writes ``kl`` to each row's after: KL(after || before) of its response, in nats.
+
+    Policies that speak in different tokens have none, and the rows stay as they are.
+    """
+    if same_tokens(before, after):
+        asked = [row["prompt"] for row in rows]
+        texts = [row["after"]["text"] for row in rows]
+        found = response_kl(after, before, asked, texts, done=done)
+        for row, kl in zip(rows, found, strict=True):
+            row["after"]["kl"] = round(kl, 4)
+
+
+def _rounded(share: float | None) -> float | None:
+    return None if share is None else round(share, 4)
 
 
 def _rouge(scorer: Any, text: str, references: Sequence[str]) -> dict[str, float | None]:

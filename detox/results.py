@@ -13,20 +13,23 @@ from typing import Any
 
 import numpy as np
 
+from detox.collapse import signs, variety
 from detox.errors import UserError
 from detox.statistics import paired_difference
 
 Row = dict[str, Any]
 ROUGE = ("rouge1", "rouge2", "rougeL")
+MEASURES = ("reward", "toxicity", "profanity", "words", *ROUGE, "kept", "supported")
 TABLE = ("query", "before", "after", "reward_before", "reward_after", "reward_diff")
 
 
 def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     """Paired statistics of ``rows``: all of them, the rude dialogues, and the others.
 
-    For each of reward, toxicity, words and ROUGE: mean and standard deviation before and
-    after, and the mean difference with its 95 % interval (bootstrap over dialogues) and
-    verdict; for toxicity also the share above 0.5.
+    For each of ``MEASURES``: mean and standard deviation before and after, and the mean
+    difference with its 95 % interval (bootstrap over dialogues, whose samples are drawn
+    together) and verdict; for toxicity also the share above 0.5; the KL of the responses after;
+    how varied the responses are, and the signs of over-optimisation (``detox.collapse``).
     """
     if not rows:
         raise UserError("There is nothing to compare: give at least one dialogue.")
@@ -39,14 +42,17 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _group(rows: Sequence[Row]) -> dict[str, Any]:
-    result: dict[str, Any] = {"n": len(rows)}
-    for key in ("reward", "toxicity", "words", *ROUGE):
-        before = [row["before"][key] for row in rows]
-        after = [row["after"][key] for row in rows]
-        if any(value is None for value in before):
+    result: dict[str, Any] = {"n": len(rows), "dialogues": len({row["id"] for row in rows})}
+    for key in MEASURES:
+        pairs = [(row["before"].get(key), row["after"].get(key), row["id"]) for row in rows]
+        # where one side has nothing to measure there is no pair
+        known = [pair for pair in pairs if pair[0] is not None and pair[1] is not None]
+        if not known:
             continue
-        gap = paired_difference(before, after, [row["id"] for row in rows])
+        before, after, ids = zip(*known, strict=True)
+        gap = paired_difference(before, after, ids)
         result[key] = {
+            "n": len(known),
             "before_mean": _round(np.mean(before)),
             "before_std": _round(np.std(before)),
             "after_mean": _round(np.mean(after)),
@@ -59,6 +65,15 @@ def _group(rows: Sequence[Row]) -> dict[str, Any]:
     for side in ("before", "after"):
         share = np.mean([row[side]["toxicity"] > 0.5 for row in rows])
         result["toxicity"][f"{side}_above_half"] = _round(share)
+    divergences = [row["after"]["kl"] for row in rows if row["after"].get("kl") is not None]
+    if divergences:
+        result["kl"] = {"mean": _round(np.mean(divergences)), "std": _round(np.std(divergences))}
+    # one sample of each dialogue: those of one prompt are alike in any policy
+    firsts = list({row["id"]: row for row in reversed(rows)}.values())
+    result["variety"] = {
+        side: variety([row[side]["text"] for row in firsts]) for side in ("before", "after")
+    }
+    result["signs"] = signs(result)
     return result
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import gradio as gr
 from gradio.themes.utils.fonts import LocalFont
 
-CSS = (Path(__file__).parent / "assets" / "arena.css").read_text(encoding="utf-8")
+ASSETS = Path(__file__).parent / "assets"
+CSS = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in ("arena.css", "report.css"))
 
 # Fonts that come with gradio, so that no request leaves the machine. Its files of these weights
 # hold the Latin alphabet; those of many others (SemiBold ones, Lora, Source Sans 3) do not.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import statistics
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -147,13 +148,7 @@ def test_results_say_where_they_come_from(
         "before": {"policy": "first", "fingerprint": policies[0].fingerprint},
         "after": {"policy": "second", "fingerprint": policies[1].fingerprint},
         "judge": judge.describe(),
-        "sampling": {
-            "temperature": 0,
-            "top_p": 0.95,
-            "top_k": 0,
-            "max_new_tokens": 6,
-            "seed": 0,
-        },
+        "sampling": asdict(GREEDY),
         "data": "embedded",
         "split": "test",
     }

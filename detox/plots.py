@@ -1,0 +1,135 @@
+"""Plots of a report as SVG that takes its colours from the page around it, light or dark."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+matplotlib.rcParams |= {
+    "svg.fonttype": "none",  # words stay words: searchable, and in the page's font
+    "svg.hashsalt": "detox-arena",
+    "font.size": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+# matplotlib draws in these, and the page's own variables take their place.
+INK, MUTED, LINE = "#010203", "#040506", "#070809"
+BEFORE, AFTER = "#0a0b0c", "#0d0e0f"
+_VARIABLES = {INK: "ink", MUTED: "muted", LINE: "line", BEFORE: "before", AFTER: "after"}
+
+Row = dict[str, Any]
+Draw = Callable[[Axes], None]
+
+
+def histograms(rows: Sequence[Row], key: str, label: str, bins: int = 20) -> str:
+    """How ``key`` is distributed over the responses, before and after."""
+    values = {side: _known(rows, side, key) for side in ("before", "after")}
+    low = min(0.0, *(min(v) for v in values.values()))
+    high = max(max(v) for v in values.values())
+    edges = np.linspace(low, high if high > low else low + 1, bins + 1).tolist()
+
+    def draw(axes: Axes) -> None:
+        for side, colour in (("before", BEFORE), ("after", AFTER)):
+            axes.hist(values[side], edges, color=colour, alpha=0.28)
+            axes.hist(values[side], edges, color=colour, histtype="step", lw=1.6, label=side)
+        axes.set(xlabel=label, ylabel="responses")
+        _legend(axes)
+
+    return _svg(draw, f"Distribution of {label} before and after")
+
+
+def differences(rows: Sequence[Row], key: str, label: str) -> str:
+    """The difference after − before of each pair, sorted: how many gained, and how much."""
+    gaps = sorted(
+        row["after"][key] - row["before"][key]
+        for row in rows
+        if row["before"].get(key) is not None and row["after"].get(key) is not None
+    )
+
+    def draw(axes: Axes) -> None:
+        places, heights = np.arange(len(gaps)), np.array(gaps)
+        for lower, colour in ((True, AFTER), (False, BEFORE)):
+            side = np.minimum(heights, 0) if lower else np.maximum(heights, 0)
+            axes.fill_between(places, side, step="mid", color=colour, lw=0)
+        axes.axhline(0, color=MUTED, lw=0.8)
+        axes.set(xlabel="pairs, sorted", ylabel=f"{label}, after − before")
+        axes.margins(x=0.01)
+
+    return _svg(draw, f"Paired differences in {label}")
+
+
+def curves(steps: Sequence[Row]) -> list[str]:
+    """Reward, KL and response length of a PPO run, step by step: a plot each."""
+    return [
+        _curve(steps, "env/reward_mean", "mean reward", AFTER),
+        _curve(steps, "objective/kl", "KL, nats a response", BEFORE),
+        _curve(steps, "tokens/response_mean", "response, tokens", INK),
+    ]
+
+
+def _curve(steps: Sequence[Row], key: str, label: str, colour: str) -> str:
+    at = [row["step"] for row in steps]
+    values = [np.nan if row.get(key) is None else row[key] for row in steps]
+
+    def draw(axes: Axes) -> None:
+        axes.plot(at, values, color=colour, alpha=0.35, lw=1)
+        axes.plot(at, _smooth(values), color=colour, lw=1.8)
+        axes.set(xlabel="PPO step", ylabel=label)
+
+    return _svg(draw, f"Training curve: {label}")
+
+
+def frontier(steps: Sequence[Row]) -> str:
+    """Reward against KL over a PPO run: what each nat of distance bought."""
+    known = [row for row in steps if row.get("objective/kl") is not None]
+
+    def draw(axes: Axes) -> None:
+        kl = [row["objective/kl"] for row in known]
+        reward = [row["env/reward_mean"] for row in known]
+        axes.plot(_smooth(kl), _smooth(reward), color=AFTER, lw=1.8)
+        axes.scatter(kl, reward, color=AFTER, alpha=0.35, s=14)
+        axes.set(xlabel="KL from the reference, nats a response", ylabel="mean reward")
+
+    return _svg(draw, "Reward against KL")
+
+
+def _known(rows: Sequence[Row], side: str, key: str) -> list[float]:
+    return [row[side][key] for row in rows if row[side].get(key) is not None]
+
+
+def _smooth(values: Sequence[float], window: int = 5) -> list[float]:
+    return [float(np.nanmean(values[max(0, i - window + 1) : i + 1])) for i in range(len(values))]
+
+
+def _legend(axes: Axes) -> None:
+    axes.legend(frameon=False, labelcolor="linecolor")
+
+
+def _svg(draw: Draw, title: str) -> str:
+    figure = Figure(figsize=(4.6, 2.7), layout="constrained")
+    axes = figure.add_subplot()
+    axes.tick_params(colors=MUTED, labelcolor=MUTED)
+    axes.xaxis.label.set_color(INK)
+    axes.yaxis.label.set_color(INK)
+    for spine in axes.spines.values():
+        spine.set_color(LINE)
+    draw(axes)
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = re.sub(r".*?(?=<svg)", "", buffer.getvalue(), count=1, flags=re.DOTALL)
+    for colour, name in _VARIABLES.items():
+        svg = svg.replace(colour, f"var(--da-{name})")
+    # its own size in points would keep it from fitting a phone
+    svg = re.sub(r'<svg ([^>]*?)width="[^"]*" ([^>]*?)height="[^"]*"', r"<svg \1\2", svg, count=1)
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    # and its style sheet would reach the whole page
+    svg = re.sub(r"<style.*?</style>|font-family: [^;]*;", "", svg, flags=re.DOTALL)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{title}" class="da-chart" ', 1)

@@ -1,0 +1,285 @@
+"""The report of an evaluation: one page that stands alone, and the same for the Evaluate tab."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from detox.errors import UserError
+from detox.results import Row, read_results
+
+REPORT = "report.html"
+PAIRS = 10
+ASSETS = Path(__file__).parent / "assets"
+
+# Name, unit and direction of what is measured; None where neither direction is the aim.
+_ROWS = (
+    ("toxicity", "Toxicity, by the classifier", "%", "lower"),
+    ("profanity", "Profanity, by the second judge", "%", "lower"),
+    ("reward", "Reward, logit of not-hate", "", "higher"),
+    ("words", "Length, words", "", None),
+    ("rouge1", "ROUGE-1", "", "higher"),
+    ("rouge2", "ROUGE-2", "", "higher"),
+    ("rougeL", "ROUGE-L", "", "higher"),
+    ("kept", "Names and numbers kept, of the references'", "%", "higher"),
+    ("supported", "Names and numbers that the dialogue holds", "%", "higher"),
+)
+_GROUPS = {"all": "All dialogues", "rude": "A speaker is rude", "others": "The others"}
+# What the notebook that this project descends from reports, and a public run of it.
+_LAB = (
+    ("the lab's own run", "11", "0.0228 before, mean 54.67 % worse after", "no interval given"),
+    ("another public run", "not told", "12.79 % lower after", "z = 0.31: inconclusive"),
+)
+
+
+def training_curves(spec: str) -> list[Row]:
+    """The steps that PPO logged beside the adapter ``spec`` names; empty where there are none."""
+    from detox.models import find_source
+    from detox.runlog import read_metrics
+
+    adapters = find_source(spec).adapters
+    steps = read_metrics(adapters[-1]) if adapters else []
+    return [row for row in steps if "objective/kl" in row]
+
+
+def write_report(folder: Path, steps: Sequence[Row] = ()) -> Path:
+    """Writes ``report.html`` beside the results in ``folder``, and returns its path.
+
+    ``steps`` are the training steps of the policy after. Raises ``UserError`` where there are no
+    results or the page cannot be written.
+    """
+    rows, about = read_results(folder)
+    style = "".join((ASSETS / name).read_text("utf-8") for name in ("page.css", "report.css"))
+    title = f"{about['before']['policy']} → {about['after']['policy']}"
+    page = (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)} · Detox Arena</title>"
+        f"<style>{style}</style></head>"
+        f"<body><main>{body(rows, about, steps)}</main></body></html>\n"
+    )
+    path = folder / REPORT
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"The report cannot be written to {path}: {error.strerror}.") from error
+    return path
+
+
+def read_report(folder: Path) -> str:
+    """What ``write_report`` wrote, without its frame; ``UserError`` when there is none."""
+    try:
+        page = (folder / REPORT).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"There is no report in {folder}: run 'python -m detox evaluate' first."
+        ) from error
+    found = re.search(r"<main>(.*)</main>", page, re.DOTALL)
+    return found[1] if found else ""
+
+
+def body(rows: Sequence[Row], about: dict[str, Any], steps: Sequence[Row] = ()) -> str:
+    """The report as HTML; every text of a dialogue or a policy is escaped."""
+    groups = about["groups"]
+    parts = (
+        _head(rows, about),
+        _findings(groups),
+        _tables(groups),
+        _charts(rows, groups, steps),
+        _pairs(rows),
+        _lab(groups),
+        _made(about),
+    )
+    return f'<div class="da-report">{"".join(parts)}</div>'
+
+
+def _head(rows: Sequence[Row], about: dict[str, Any]) -> str:
+    names = [escape(about[side]["policy"]) for side in ("before", "after")]
+    dialogues = len({row["id"] for row in rows})
+    samples = about.get("samples", 1)
+    each = "one response each" if samples == 1 else f"{samples} responses each"
+    return (
+        f'<header><h2><span class="da-before">{names[0]}</span> → '
+        f'<span class="da-after">{names[1]}</span></h2>'
+        f"<p>{len(rows):,} paired responses to {dialogues:,} dialogues ({each}) of "
+        f"{escape(str(about['data']))}, split {escape(str(about['split']))}. Differences are "
+        "paired; intervals are 95 %, from a bootstrap that draws dialogues.</p></header>"
+    )
+
+
+def _findings(groups: dict[str, Any]) -> str:
+    cards = []
+    for name, group in groups.items():
+        toxicity = group["toxicity"]
+        share = ""
+        if toxicity["before_mean"] > 0:
+            change = toxicity["difference"] / toxicity["before_mean"]
+            share = f" ({100 * change:+.0f} %)".replace("-", "−")
+        cards.append(
+            f'<div class="da-finding da-{toxicity["verdict"]}"><small>{_GROUPS[name]}, '
+            f"n = {group['n']:,}</small>"
+            f"<strong>{_value(toxicity['before_mean'], '%')} → "
+            f"{_value(toxicity['after_mean'], '%')}</strong>"
+            f"<span>toxicity {toxicity['verdict']}{share}</span></div>"
+        )
+    signs = [
+        f"<li><b>{_GROUPS[name]}:</b> {escape(sign)}</li>"
+        for name, group in groups.items()
+        for sign in group.get("signs", [])
+    ]
+    if signs:
+        warning = (
+            '<div class="da-warning" role="note"><b>Signs of over-optimisation</b>'
+            f"<ul>{''.join(signs)}</ul></div>"
+        )
+    else:
+        warning = (
+            '<p class="da-quiet">No sign of over-optimisation: neither length, ROUGE, variety nor '
+            "copies crossed its limit.</p>"
+        )
+    return f'<section class="da-findings">{"".join(cards)}</section>{warning}'
+
+
+def _tables(groups: dict[str, Any]) -> str:
+    return "".join(_table(_GROUPS[name], group) for name, group in groups.items())
+
+
+def _table(title: str, group: dict[str, Any]) -> str:
+    lines = []
+    for key, label, unit, aim in _ROWS:
+        if key not in group:
+            continue
+        numbers = group[key]
+        good = {None: "", numbers["verdict"]: " da-good"}.get(aim, " da-bad")
+        if numbers["verdict"] == "inconclusive":
+            good = ""
+        before, after = (
+            f"{_value(numbers[f'{side}_mean'], unit)} ± {_value(numbers[f'{side}_std'], unit)}"
+            for side in ("before", "after")
+        )
+        gap = (
+            f"{_signed(numbers['difference'], unit)} "
+            f"[{_signed(numbers['low'], unit)}, {_signed(numbers['high'], unit)}]"
+        )
+        lines.append(_line(label, before, after, gap, numbers["verdict"], good))
+        if key == "toxicity":
+            before, after = (
+                _value(numbers[f"{side}_above_half"], "%") for side in ("before", "after")
+            )
+            lines.append(_line("Share of toxicity above 50 %", before, after))
+    if "kl" in group:
+        kl = f"{group['kl']['mean']:.2f} ± {group['kl']['std']:.2f}"
+        lines.append(_line("KL from before, nats a response", "0", kl))
+    for key, label in (
+        ("distinct2", "Different word pairs, of all"),
+        ("repeated", "Copies of another response"),
+        ("echoed", "Repeats within a response"),
+    ):
+        if "variety" in group:
+            before, after = (
+                _value(group["variety"][side][key], "%") for side in ("before", "after")
+            )
+            lines.append(_line(label, before, after))
+    return (
+        f"<section><h3>{title} <small>n = {group['n']:,}</small></h3>"
+        '<div class="da-scroll"><table><thead><tr><th>mean ± standard deviation</th>'
+        "<th>before</th><th>after</th><th>difference</th><th>verdict</th></tr></thead>"
+        f"<tbody>{''.join(lines)}</tbody></table></div></section>"
+    )
+
+
+def _line(
+    label: str, before: str, after: str, gap: str = "", verdict: str = "", tone: str = ""
+) -> str:
+    return (
+        f"<tr><th>{label}</th><td>{before}</td><td>{after}</td><td>{gap}</td>"
+        f'<td class="da-verdict-cell{tone}">{verdict}</td></tr>'
+    )
+
+
+def _value(number: float, unit: str) -> str:
+    return f"{100 * number:.1f} %" if unit == "%" else f"{number:.2f}".replace("-", "−")
+
+
+def _signed(number: float, unit: str) -> str:
+    text = f"{100 * number + 0.0:+.1f}" if unit == "%" else f"{number + 0.0:+.2f}"
+    return text.replace("-", "−")
+
+
+def _charts(rows: Sequence[Row], groups: dict[str, Any], steps: Sequence[Row]) -> str:
+    from detox import plots
+
+    charts = [
+        plots.histograms(rows, "toxicity", "toxicity"),
+        plots.differences(rows, "toxicity", "toxicity"),
+        plots.histograms(rows, "words", "length in words"),
+    ]
+    if "rouge1" in groups["all"]:
+        charts.append(plots.differences(rows, "rouge1", "ROUGE-1"))
+    if len(steps) > 1:
+        charts += [plots.frontier(steps), *plots.curves(steps)]
+    figures = "".join(f"<figure>{chart}</figure>" for chart in charts)
+    return f'<section><h3>Plots</h3><div class="da-charts">{figures}</div></section>'
+
+
+def _pairs(rows: Sequence[Row]) -> str:
+    chosen = random.Random(0).sample(list(rows), min(PAIRS, len(rows)))
+    cards = "".join(
+        "<article>"
+        f"<details><summary>{escape(row['topic'] or row['id'])}"
+        f"{' · ' + escape(row['tone']) if row['tone'] else ''}</summary>"
+        f"<p>{escape(row['dialogue'])}</p></details>"
+        + "".join(
+            f'<p class="da-{side}"><b>{side}</b> {escape(row[side]["text"]) or "<i>nothing</i>"} '
+            f"<small>{_value(row[side]['toxicity'], '%')} toxic</small></p>"
+            for side in ("before", "after")
+        )
+        + "</article>"
+        for row in chosen
+    )
+    return (
+        f"<section><h3>{len(chosen)} pairs, drawn at random</h3>"
+        f'<div class="da-samples">{cards}</div></section>'
+    )
+
+
+def _lab(groups: dict[str, Any]) -> str:
+    group = groups.get("rude", groups["all"])
+    toxicity = group["toxicity"]
+    change = ""
+    if toxicity["before_mean"]:
+        percent = 100 * toxicity["difference"] / toxicity["before_mean"]
+        change = f"{abs(percent):.0f} % {'lower' if percent < 0 else 'higher'} after"
+    ours = (
+        "this evaluation" + (", rude dialogues" if "rude" in groups else ""),
+        f"{group['n']:,}",
+        f"{toxicity['before_mean']:.4f} before, {change}",
+        f"{_signed(toxicity['difference'], '')} [{_signed(toxicity['low'], '')}, "
+        f"{_signed(toxicity['high'], '')}]: {toxicity['verdict']}",
+    )
+    lines = "".join(
+        f"<tr>{''.join(f'<td>{cell}</td>' for cell in line)}</tr>" for line in (*_LAB, ours)
+    )
+    return (
+        "<section><h3>Beside the lab</h3>"
+        "<p>Other models, other dialogues, another classifier: what can be compared is whether a "
+        "difference was found and how sure it is.</p>"
+        '<div class="da-scroll"><table><thead><tr><th>run</th><th>n</th><th>mean toxicity</th>'
+        f"<th>paired difference</th></tr></thead><tbody>{lines}</tbody></table></div></section>"
+    )
+
+
+def _made(about: dict[str, Any]) -> str:
+    sampling = ", ".join(f"{key} {value}" for key, value in about["sampling"].items())
+    judge = about["judge"]
+    facts = (
+        f"Before: {about['before']['policy']} ({about['before']['fingerprint']}). "
+        f"After: {about['after']['policy']} ({about['after']['fingerprint']}). "
+        f"Judge: {judge['name']}, label {judge['label']}, scope {judge['scope']}; second judge: "
+        f"alt-profanity-check. Sampling: {sampling}."
+    )
+    return f'<footer class="da-quiet"><p>{escape(facts)}</p></footer>'
