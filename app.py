@@ -17,7 +17,7 @@ import gradio as gr
 from detox.errors import UserError
 from detox.results import read_results
 from detox.theme import CSS, arena_theme
-from detox.ui import compare_tab, page_header
+from detox.ui import compare_tab, evaluate_tab, page_header, playground_tab
 from detox.workbench import Workbench
 from labeling import ui as labeling_ui
 from labeling.batches import add_pairs
@@ -77,6 +77,10 @@ def build_app(settings: Settings, bench: Workbench | None = None) -> gr.Blocks:
         with gr.Tabs():
             with gr.Tab("Compare", id="compare"):
                 compare_tab(page, bench, settings.results, pill)
+            with gr.Tab("Playground", id="playground"):
+                playground_tab(bench)
+            with gr.Tab("Evaluate", id="evaluate"):
+                evaluate_tab(bench, settings.results)
             with gr.Tab("Label", id="label"):
                 labeling_ui.label_tab(settings.database)
             with gr.Tab("Results", id="results"):

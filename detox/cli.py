@@ -19,6 +19,7 @@ from detox.config import (
     find_preset,
 )
 from detox.errors import UserError
+from detox.tasks import find_task
 
 # The model libraries take seconds to import: each command imports what it needs.
 
@@ -54,6 +55,16 @@ def parser() -> argparse.ArgumentParser:
     add_options(compare, Sampling)
     compare.set_defaults(run=_compare)
 
+    prompt = commands.add_parser("prompt", help="ask policies in several wordings, side by side")
+    prompt.add_argument("text", help="a text file, or - for standard input")
+    prompt.add_argument("--policy", default="before", help="policies, joined by commas")
+    prompt.add_argument("--task", default="summarize", help="summarize or sentiment")
+    prompt.add_argument("--template", default="default", help="wordings, joined by commas; or all")
+    prompt.add_argument("--shots", default="0", help="solved examples first, as in 0,1,3")
+    prompt.add_argument("--show-prompt", action="store_true", help="print the prompts too")
+    add_options(prompt, Sampling)
+    prompt.set_defaults(run=_prompt)
+
     score = commands.add_parser("score", help="reward and toxicity of texts")
     score.add_argument("text", nargs="+", help="texts to score")
     _add_classifier(score)
@@ -64,6 +75,8 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--data", default=EMBEDDED, help="dialogues, as for training")
     evaluate.add_argument("--split", default="test", help="train, validation or test")
     evaluate.add_argument("--limit", type=int, default=0, help="first N dialogues only; 0 is all")
+    evaluate.add_argument("--samples", type=int, default=1, help="responses to each dialogue")
+    evaluate.add_argument("--task", default="summarize", help="summarize or sentiment")
     evaluate.add_argument("--output", default="runs/evaluation", help="folder of the results")
     add_options(evaluate, Sampling)
     evaluate.set_defaults(run=_evaluate)
@@ -114,7 +127,8 @@ def add_options(command: argparse.ArgumentParser, kind: type) -> None:
             type=type(field.default),
             default=argparse.SUPPRESS,
             metavar=type(field.default).__name__.upper(),
-            help=f"{field.metadata['help']} (default {field.default!r})",
+            # argparse would take a per cent sign for a place to fill in
+            help=f"{field.metadata['help']} (default {field.default!r})".replace("%", "%%"),
         )
 
 
@@ -144,6 +158,41 @@ def _compare(arguments: argparse.Namespace) -> None:
     print(f"reward difference {second - first:+.2f}")
 
 
+def _prompt(arguments: argparse.Namespace) -> None:
+    from detox.data import check_dialogue
+    from detox.generation import generate
+    from detox.models import load_policies
+    from detox.prompting import build_prompt, setups, too_long
+
+    task = find_task(arguments.task)
+    text = check_dialogue(_read_text(arguments.text))
+    names = _listed(arguments.policy)
+    templates = list(task.templates) if arguments.template == "all" else _listed(arguments.template)
+    try:
+        shots = [int(count) for count in _listed(arguments.shots)]
+    except ValueError as error:
+        raise UserError("--shots takes numbers joined by commas, as in 0,1,3.") from error
+    asked = [
+        (setup, build_prompt(task, text, setup))
+        for setup in setups(names, templates, shots, chosen_options(arguments, Sampling()))
+    ]
+    policies = load_policies({name: name for name in names})
+    for setup, prompt in asked:
+        policy = policies[setup.policy]
+        count = len(policy.tokenizer(prompt).input_ids)
+        print(f"--- {setup.title}: {count} tokens of {policy.context}")
+        if arguments.show_prompt:
+            print(prompt)
+        if warning := too_long(policy, prompt, setup.sampling):
+            print(f"not asked: {warning}")
+        else:
+            print(generate(policy, [prompt], setup.sampling)[0])
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 def _read_text(name: str) -> str:
     try:
         data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
@@ -167,25 +216,35 @@ def _score(arguments: argparse.Namespace) -> None:
 def _evaluate(arguments: argparse.Namespace) -> None:
     from detox import processes
     from detox.data import load_dialogues
-    from detox.evaluation import about, compare_policies
+    from detox.evaluation import about, add_kl, compare_policies
     from detox.models import load_policies
+    from detox.report import training_curves, write_report
     from detox.results import summarise, write_results
     from detox.rewards import load_classifier_reward
 
     if arguments.limit < 0:
         raise UserError("--limit must be 0 (all) or a positive number.")
+    if arguments.samples < 1:
+        raise UserError("--samples must be at least 1.")
     sampling = chosen_options(arguments, Sampling())
-    dialogues = load_dialogues(arguments.data, arguments.split)
+    task = find_task(arguments.task)
+    dialogues = load_dialogues(arguments.data, arguments.split, task)
     if arguments.limit > 0:
         dialogues = dialogues.select(range(min(arguments.limit, len(dialogues))))
     judge = load_classifier_reward(arguments.classifier, gentle_label=arguments.label)
     policies = load_policies({"before": arguments.before, "after": arguments.after})
     before, after = policies["before"], policies["after"]
-    rows = compare_policies(before, after, dialogues, judge, sampling, _progress)
+    rows = compare_policies(
+        before, after, dialogues, judge, sampling, _progress, arguments.samples, task
+    )
     if not processes.is_main():
         return
+    add_kl(rows, before, after, lambda k, n: _tell(f"{k}/{n} divergences"))
+    folder = Path(arguments.output)
     origin = about(before, after, judge, sampling, arguments.data, arguments.split)
-    write_results(Path(arguments.output), rows, origin)
+    origin |= {"task": task.name, "samples": arguments.samples}
+    write_results(folder, rows, origin)
+    write_report(folder, training_curves(arguments.after))
     for group, numbers in summarise(rows).items():
         toxicity = numbers["toxicity"]
         print(
@@ -193,7 +252,9 @@ def _evaluate(arguments: argparse.Namespace) -> None:
             f"{toxicity['after_mean']:.4f}, difference {toxicity['difference']:+.4f} "
             f"[{toxicity['low']:+.4f}, {toxicity['high']:+.4f}] {toxicity['verdict']}"
         )
-    print(f"results in {arguments.output}")
+        for sign in numbers["signs"]:
+            print(f"  sign of over-optimisation: {sign}")
+    print(f"results in {arguments.output}, to be read in {folder / 'report.html'}")
 
 
 def _progress(finished: int, total: int) -> None:

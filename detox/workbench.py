@@ -6,6 +6,7 @@ The model libraries take seconds to import, so they are imported by the thread t
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from detox.models import Policy
     from detox.rewards import HateClassifier
 
+# Seconds between two looks at a loading model.
+POLL = 0.3
 # Dialogues of a batch that are computed before another request gets its turn.
 TURN = 5
 
@@ -90,6 +93,15 @@ class Workbench:
         if not self._status.ready:
             raise UserError("The models are still loading: try again in a moment.")
 
+    def loading(self) -> Iterator[Status]:
+        """How far the models are, until they are there or ``UserError`` says why they are not."""
+        self.start()
+        while not (status := self.status()).ready:
+            if status.error:
+                raise UserError(status.error)
+            yield status
+            time.sleep(POLL)
+
     def compare(
         self, names: Sequence[str], dialogue: str, sampling: Sampling
     ) -> Iterator[tuple[Side, ...]]:
@@ -118,23 +130,50 @@ class Workbench:
             )
         )
 
+    def answer(self, name: str, prompt: str, sampling: Sampling) -> Side:
+        """What the policy ``name`` says to ``prompt`` as it stands, scored.
+
+        Raises ``UserError`` for unknown policies, failed loading, and a prompt that is too long,
+        with its number of tokens.
+        """
+        self.check_names((name,))
+        self.wait()
+        from detox.generation import generate
+
+        assert self.judge is not None
+        with self._lock:
+            (text,) = generate(self.policies[name], [prompt], sampling)
+            scores = self.judge.rate([text])
+        return Side(
+            name, text, len(text.split()), float(scores.reward[0]), float(scores.toxicity[0])
+        )
+
     def evaluate(
-        self, before: str, after: str, dialogues: Dataset, sampling: Sampling
+        self,
+        before: str,
+        after: str,
+        dialogues: Dataset,
+        sampling: Sampling,
+        samples: int = 1,
+        kl: bool = False,
     ) -> Iterator[list[Row]]:
         """Rows of ``detox.evaluation.compare_policies``, ``TURN`` dialogues at a time.
 
-        Other requests get their turn in between. Raises ``UserError`` as ``compare`` does.
+        With their KL if asked for. Other requests get their turn in between. Raises
+        ``UserError`` as ``compare`` does.
         """
         self.check_names((before, after))
         self.wait()
-        from detox.evaluation import compare_policies
+        from detox.evaluation import add_kl, compare_policies
 
         assert self.judge is not None
         first, second = self.policies[before], self.policies[after]
         for start in range(0, len(dialogues), TURN):
             part = dialogues.select(range(start, min(start + TURN, len(dialogues))))
             with self._lock:
-                rows = compare_policies(first, second, part, self.judge, sampling)
+                rows = compare_policies(first, second, part, self.judge, sampling, samples=samples)
+                if kl:
+                    add_kl(rows, first, second)
             yield rows
 
     def check_names(self, names: Sequence[str]) -> None:

@@ -62,7 +62,7 @@ def live_batch(
     Raises ``UserError`` for unknown policies and models that could not be loaded.
     """
     comparison.bench.check_names((before, after))
-    for status in comparison.loading():
+    for status in comparison.bench.loading():
         yield status, None
     rows: list[Row] = []
     total = len(dialogues)

@@ -13,10 +13,9 @@ from detox.data import check_dialogue
 from detox.errors import UserError
 from detox.ui import html
 from detox.ui.shipped import Shipped, as_side
-from detox.workbench import Side, Status, Workbench
+from detox.workbench import Side, Workbench
 
-# Seconds between two looks at a loading model, and between two updates of a growing text.
-POLL = 0.3
+# Seconds between two updates of a growing text.
 FRAME = 0.12
 FEATURED_TONES = ("rude", "mocking", "insulting", "friendly")
 PRESS = html.empty(
@@ -124,7 +123,7 @@ class Comparison:
         """
         check_dialogue(dialogue)
         self.bench.check_names(names)
-        for status in self.loading():
+        for status in self.bench.loading():
             yield html.waiting(status), {"status": status.text}
         # shown while another visitor's summaries are being written
         yield html.comparison([Side(name, "", 0) for name in names]), {"status": "writing"}
@@ -135,15 +134,6 @@ class Comparison:
             elif time.monotonic() - shown >= FRAME:
                 shown = time.monotonic()
                 yield html.comparison(sides), {"status": "writing"}
-
-    def loading(self) -> Iterator[Status]:
-        """How far the models are, until they are there or ``UserError`` says why they are not."""
-        self.bench.start()
-        while not (status := self.bench.status()).ready:
-            if status.error:
-                raise UserError(status.error)
-            yield status
-            time.sleep(POLL)
 
 
 def as_data(sides: Sequence[Side], sampling: Sampling, beforehand: bool) -> dict[str, Any]:

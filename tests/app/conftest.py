@@ -18,6 +18,7 @@ from app import Settings, build_app, launch
 from detox.config import Sampling
 from detox.data import is_rude, load_dialogues
 from detox.models import find_source, fingerprint
+from detox.report import write_report
 from detox.results import Row, write_results
 from detox.tasks import SUMMARIZE
 from detox.ui.compare import Example
@@ -75,8 +76,16 @@ def tiny_settings(
         for row in result_rows
     ]
     folder = tmp_path_factory.mktemp("arena")
-    about = {"sampling": asdict(SAMPLING), "data": "embedded", "split": "test"}
+    about = {
+        "before": {"policy": "before", "fingerprint": marks["before"]},
+        "after": {"policy": "after", "fingerprint": marks["after"]},
+        "judge": {"name": "tiny", "scope": "response", "label": "nothate"},
+        "sampling": asdict(SAMPLING),
+        "data": "embedded",
+        "split": "test",
+    }
     write_results(folder / "results", rows, about)
+    write_report(folder / "results")
     return Settings(folder / "picks.db", policies, str(tiny_classifier), results=folder / "results")
 
 

@@ -20,7 +20,9 @@ OURS = {
     "/batch",
     "/batch_live",
     "/compare",
+    "/evaluate",
     "/example",
+    "/prompt",
     "/status",
 }
 
@@ -131,3 +133,49 @@ def test_a_live_batch_ends_with_twenty_rows_and_a_file(client: Client) -> None:
     path = next(part for part in answer if isinstance(part, str) and part.endswith(".csv"))
     with Path(path).open(encoding="utf-8", newline="") as file:
         assert len(list(csv.reader(file))) == 21
+
+
+def test_a_prompt_and_its_answer(client: Client) -> None:
+    asked = {"text": DIALOGUE, "version": "after", "template": "gist", "shots": 0}
+    found = client.predict(**asked, sampling={"max_new_tokens": 6}, api_name="/prompt")
+    assert found["setup"]["policy"] == "after"
+    assert found["setup"]["sampling"]["max_new_tokens"] == 6
+    assert DIALOGUE in found["prompt"] and found["prompt"].endswith("Gist:\n")
+    assert 0 < found["tokens"] < found["context"] == 512
+    assert found["answer"]["words"] == len(found["answer"]["text"].split())
+
+
+def test_a_prompt_that_is_too_long_is_answered_by_its_count(client: Client) -> None:
+    found = client.predict(text="so long " * 900, version="after", api_name="/prompt")
+    assert found["answer"] is None
+    assert f"{found['tokens']:,} tokens" in found["warning"] and "at most 512" in found["warning"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"version": "third"}, "Unknown policy"),
+        ({"template": "haiku"}, "Unknown template"),
+        ({"task": "rhyme"}, "Unknown task"),
+        ({"shots": 99}, "shots must lie between 0 and 8."),
+        ({"sampling": {"heat": 1}}, "Unknown setting"),
+        ({"sampling": {"top_k": "many"}}, "Give a number for top_k."),
+        ({"text": " "}, "The dialogue is empty"),
+    ],
+)
+def test_a_setup_that_is_none(client: Client, changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(AppError, match=sentence):
+        client.predict(**({"text": DIALOGUE} | changes), api_name="/prompt")
+
+
+def test_an_evaluation_on_the_spot(client: Client) -> None:
+    report, files = client.predict("before", "after", 5, 2, api_name="/evaluate")
+    assert "10 paired responses to 5 dialogues (2 responses each)" in report
+    assert [Path(file).name for file in files] == [
+        "report.html",
+        "summary.json",
+        "compare.csv",
+        "compare.jsonl",
+    ]
+    with pytest.raises(AppError, match="greater than maximum value 60"):
+        client.predict("before", "after", 500, 1, api_name="/evaluate")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -97,7 +98,9 @@ def test_bad_input_is_answered_by_a_sentence(arena: Visit, visitor: Any) -> None
 
 
 def test_what_visitors_paste_cannot_act(arena: Visit, visitor: Any) -> None:
+    arena.bench.wait(120)
     visitor.goto(arena.url)
+    expect(visitor.locator("#model-status")).to_contain_text("models ready")
     visitor.get_by_text("Paste your own, or edit this one").click()
     visitor.locator("#dialogue textarea").fill(HOSTILE)
     expect(visitor.locator("#talk")).to_contain_text("<img src=x")
@@ -128,3 +131,41 @@ def test_everything_fits_on_a_phone(arena: Visit, visitor: Any, theme: str) -> N
         visitor.get_by_role("tab", name=tab).click()
         page = "document.documentElement"
         assert visitor.evaluate(f"{page}.scrollWidth - {page}.clientWidth") <= 0
+
+
+def tab(visitor: Any, name: str) -> None:
+    visitor.get_by_role("tab", name=name, exact=True).click()
+
+
+def test_three_setups_answer_side_by_side(arena: Visit, visitor: Any) -> None:
+    arena.bench.wait(120)
+    visitor.goto(arena.url)
+    tab(visitor, "Playground")
+    visitor.get_by_label("Sentiment").check()
+    expect(visitor.locator("#play-text textarea")).not_to_have_value(re.compile("#Person1#"))
+    visitor.locator("#play-text textarea").fill(HOSTILE)
+    visitor.click("#play-go")
+    answers = visitor.locator("#play-answers")
+    expect(answers.locator(".da-scores")).to_have_count(3)
+    expect(answers).to_contain_text("zero-shot, default")
+    expect(answers).to_contain_text("one-shot, default")
+    answers.locator("summary").first.click()
+    expect(answers.locator("pre").first).to_contain_text("<img src=x")
+    assert visitor.evaluate("window.hacked") is None
+
+
+def test_the_report_opens_at_once_and_another_can_be_made(arena: Visit, visitor: Any) -> None:
+    arena.bench.wait(120)
+    visitor.goto(arena.url)
+    tab(visitor, "Evaluate")
+    report = visitor.locator("#report")
+    expect(report).to_contain_text("24 paired responses to 24 dialogues")
+    expect(report.locator("svg")).to_have_count(4)
+    visitor.locator("#evaluate-now button").first.click()
+    visitor.get_by_label("number input for Test dialogues, drawn at random").fill("5")
+    visitor.click("#evaluate-go")
+    expect(report).to_contain_text("5 paired responses to 5 dialogues")
+    with visitor.expect_download() as started:
+        visitor.locator("#report-files a", has_text=re.compile("KB|B")).first.click()
+    page = Path(started.value.path()).read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>") and "5 paired responses" in page

@@ -284,6 +284,13 @@ def test_an_unknown_preset(capsys: Capture) -> None:
         (["classifier", "--seed", "-1"], "seed must be a whole number from 0 to 4294967295."),
         (["evaluate", "--split", "exam"], "Unknown split 'exam': choose one of train, valid"),
         (["evaluate", "--limit", "-3"], "--limit must be 0 (all) or a positive number."),
+        (["evaluate", "--samples", "0"], "--samples must be at least 1."),
+        (["evaluate", "--num-beams", "0"], "num_beams must lie between 1 and 16."),
+        (["sft", "--method", "prefix"], "method must be lora or full."),
+        (["sft", "--references", "two"], "references must be one or all."),
+        (["sft", "--patience", "2"], "patience must be 0 (never stop early) or a number of"),
+        (["sft", "--hold-out", "1"], "hold_out must be at least 0 and below 1."),
+        (["sft", "--task", "rhyme"], "Unknown task 'rhyme': choose one of summarize, sent"),
     ],
 )
 def test_a_number_that_is_impossible(
@@ -382,6 +389,15 @@ def test_every_setting_is_an_option(command: list[str], kind: type) -> None:
         assert getattr(arguments, field.name) == type(field.default)("7")
         chosen = cli.parser().parse_args(command)
         assert not hasattr(chosen, field.name)  # so that a preset's value is kept
+
+
+def test_every_command_explains_itself(capsys: Capture) -> None:
+    commands = ("compare", "prompt", "score", "evaluate", "classifier", "sft", "ppo", "interpolate")
+    for command in commands:
+        with pytest.raises(SystemExit) as ended:
+            cli.main([command, "--help"])
+        assert ended.value.code == 0
+        assert f"detox {command}" in capsys.readouterr().out
 
 
 def test_options_replace_what_a_preset_says() -> None:

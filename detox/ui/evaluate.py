@@ -1,0 +1,119 @@
+"""The Evaluate tab: the report of an evaluation, and a small one made on the spot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import gradio as gr
+
+from detox.config import Sampling
+from detox.data import load_dialogues
+from detox.errors import UserError
+from detox.report import REPORT, read_report, training_curves, write_report
+from detox.results import Row, write_results
+from detox.ui import html
+from detox.ui.manners import polite
+from detox.ui.one import QUICK, versions
+from detox.ui.shipped import draw
+from detox.workbench import Status, Workbench
+
+FILES = (REPORT, "summary.json", "compare.csv", "compare.jsonl")
+MOST = 60
+NOTHING = html.empty(
+    "No report yet",
+    "<code>python -m detox evaluate</code> writes one into the folder that "
+    "<code>DETOX_RESULTS</code> names. Or evaluate two versions below.",
+)
+
+
+def evaluate_tab(bench: Workbench, results: Path) -> None:
+    """Builds the tab; ``results`` is a folder written by ``detox evaluate``."""
+    shelf = TemporaryDirectory(prefix="detox-evaluate-")  # kept by the handlers, gone with the app
+    with gr.Accordion("Evaluate two versions now", open=False, elem_id="evaluate-now"):
+        before, swap, after = versions(bench, "evaluate-")
+        with gr.Row(elem_classes="da-controls"):
+            count = gr.Slider(
+                5, MOST, 20, step=5, label="Test dialogues, drawn at random", min_width=180
+            )
+            samples = gr.Slider(
+                1, 5, 1, step=1, label="Responses of each version to each", min_width=180
+            )
+        go = gr.Button("Evaluate", variant="primary", elem_id="evaluate-go")
+    report = gr.HTML(_shipped(results), elem_id="report", apply_default_css=False)
+    files = gr.Files(
+        _files(results), label="Report, numbers and rows", interactive=False, elem_id="report-files"
+    )
+
+    @polite
+    def report_now(
+        before: str, after: str, count: float, samples: float, progress: gr.Progress = gr.Progress()
+    ) -> Iterator[tuple[Any, Any]]:
+        """The report of two versions on a few test dialogues, and its files."""
+        for status, folder in evaluated(
+            bench, before, after, int(count), int(samples), Path(shelf.name)
+        ):
+            progress(status.share, desc=status.text)
+            if folder is None:
+                yield html.waiting(status), gr.skip()
+            else:
+                yield read_report(folder), _files(folder)
+
+    go.click(
+        report_now,
+        [before, after, count, samples],
+        [report, files],
+        api_name="evaluate",
+        show_progress="hidden",
+    )
+    swap.click(
+        lambda a, b: (b, a), [before, after], [before, after], api_name="evaluate_swap", **QUICK
+    )
+
+
+def evaluated(
+    bench: Workbench, before: str, after: str, count: int, samples: int, shelf: Path
+) -> Iterator[tuple[Status, Path | None]]:
+    """Evaluates two versions on ``count`` test dialogues: (how far, folder once it is written).
+
+    Raises ``UserError`` for unknown policies, models that could not be loaded, and numbers out
+    of range.
+    """
+    if not (1 <= count <= MOST and 1 <= samples <= 5):
+        raise UserError(f"Choose 1 to {MOST} dialogues and 1 to 5 responses to each.")
+    bench.check_names((before, after))
+    for status in bench.loading():
+        yield status, None
+    dialogues = load_dialogues(split="test")
+    chosen = set(draw(dialogues["id"], count))
+    dialogues = dialogues.select([i for i, id in enumerate(dialogues["id"]) if id in chosen])
+    sampling = Sampling()
+    rows: list[Row] = []
+    wanted = samples * len(dialogues)
+    yield Status(False, 0.0, f"0 of {wanted} pairs"), None
+    for more in bench.evaluate(before, after, dialogues, sampling, samples, kl=True):
+        rows += more
+        yield Status(False, len(rows) / wanted, f"{len(rows)} of {wanted} pairs"), None
+    from detox.evaluation import about
+
+    assert bench.judge is not None
+    sides = bench.policies[before], bench.policies[after]
+    origin = about(*sides, bench.judge, sampling, "embedded", f"test, {len(dialogues)} drawn")
+    folder = shelf / f"{before}-{after}-{count}-{samples}"
+    write_results(folder, rows, origin | {"samples": samples})
+    write_report(folder, training_curves(bench.specs[after]))
+    yield Status(True, 1.0, "done"), folder
+
+
+def _shipped(results: Path) -> str:
+    try:
+        return read_report(results)
+    except UserError:
+        return NOTHING
+
+
+def _files(folder: Path) -> list[str] | None:
+    found = [str(folder / name) for name in FILES if (folder / name).is_file()]
+    return found or None
