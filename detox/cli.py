@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, fields, replace
+from dataclasses import MISSING, asdict, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from detox.config import (
     EMBEDDED,
@@ -19,7 +19,10 @@ from detox.config import (
     find_preset,
 )
 from detox.errors import UserError
-from detox.tasks import find_task
+from detox.tasks import Task, find_task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 # The model libraries take seconds to import: each command imports what it needs.
 
@@ -81,6 +84,16 @@ def parser() -> argparse.ArgumentParser:
     add_options(evaluate, Sampling)
     evaluate.set_defaults(run=_evaluate)
 
+    quality = commands.add_parser("quality", help="policies against human references, in a table")
+    quality.add_argument("policy", nargs="+", help="policies; the first is compared with")
+    quality.add_argument("--task", default="summarize", help="summarize or sentiment")
+    quality.add_argument("--data", default=EMBEDDED, help="texts with answers, as for training")
+    quality.add_argument("--split", default="test", help="train, validation or test")
+    quality.add_argument("--limit", type=int, default=0, help="first N texts only; 0 is all")
+    quality.add_argument("--output", default="runs/quality", help="folder of the table")
+    add_options(quality, Sampling)
+    quality.set_defaults(run=_quality)
+
     classifier = commands.add_parser("classifier", help="train the embedded hate classifier")
     add_options(classifier, ClassifierConfig)
     classifier.set_defaults(run=_classifier)
@@ -94,6 +107,16 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
         add_options(command, kind)
         command.set_defaults(run=action)
+    search = commands.add_parser("tune", help="search hyper-parameters of sft or ppo (Optuna)")
+    kinds = search.add_subparsers(required=True, metavar="sft|ppo")
+    for name, kind in (("sft", SftConfig), ("ppo", PpoConfig)):
+        command = kinds.add_parser(name, help=f"search settings of {name}")
+        command.add_argument("--preset", default=EMBEDDED, help=f"one of {', '.join(PRESETS)}")
+        command.add_argument("--trials", type=int, default=12, help="trials in all, pruned or not")
+        command.add_argument("--limit", type=int, default=40, help="validation dialogues (ppo)")
+        command.add_argument("--study", default=f"runs/tune-{name}", help="folder of the study")
+        add_options(command, kind)
+        command.set_defaults(run=_tune, kind=name)
     blend = commands.add_parser("interpolate", help="a policy between its reference and itself")
     blend.add_argument("adapter", type=Path, help="folder of an adapter")
     blend.add_argument(
@@ -215,22 +238,17 @@ def _score(arguments: argparse.Namespace) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     from detox import processes
-    from detox.data import load_dialogues
     from detox.evaluation import about, add_kl, compare_policies
     from detox.models import load_policies
     from detox.report import training_curves, write_report
     from detox.results import summarise, write_results
     from detox.rewards import load_classifier_reward
 
-    if arguments.limit < 0:
-        raise UserError("--limit must be 0 (all) or a positive number.")
     if arguments.samples < 1:
         raise UserError("--samples must be at least 1.")
     sampling = chosen_options(arguments, Sampling())
     task = find_task(arguments.task)
-    dialogues = load_dialogues(arguments.data, arguments.split, task)
-    if arguments.limit > 0:
-        dialogues = dialogues.select(range(min(arguments.limit, len(dialogues))))
+    dialogues = _dialogues(arguments, task)
     judge = load_classifier_reward(arguments.classifier, gentle_label=arguments.label)
     policies = load_policies({"before": arguments.before, "after": arguments.after})
     before, after = policies["before"], policies["after"]
@@ -255,6 +273,30 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         for sign in numbers["signs"]:
             print(f"  sign of over-optimisation: {sign}")
     print(f"results in {arguments.output}, to be read in {folder / 'report.html'}")
+
+
+def _dialogues(arguments: argparse.Namespace, task: Task) -> Dataset:
+    from detox.data import load_dialogues
+
+    if arguments.limit < 0:
+        raise UserError("--limit must be 0 (all) or a positive number.")
+    dialogues = load_dialogues(arguments.data, arguments.split, task)
+    if arguments.limit > 0:
+        dialogues = dialogues.select(range(min(arguments.limit, len(dialogues))))
+    return dialogues
+
+
+def _quality(arguments: argparse.Namespace) -> None:
+    from detox.quality import as_markdown, measure_quality, write_quality
+
+    sampling = chosen_options(arguments, Sampling())
+    task = find_task(arguments.task)
+    dialogues = _dialogues(arguments, task)
+    rows = measure_quality(arguments.policy, dialogues, task, sampling, _tell)
+    about = {"task": task.name, "data": Path(arguments.data).name, "split": arguments.split}
+    write_quality(Path(arguments.output), rows, about | {"sampling": asdict(sampling)})
+    print(as_markdown(rows))
+    print(f"table in {arguments.output}")
 
 
 def _progress(finished: int, total: int) -> None:
@@ -283,6 +325,14 @@ def _ppo(arguments: argparse.Namespace) -> None:
 
     config = chosen_options(arguments, find_preset(arguments.preset).ppo)
     train_ppo(config, arguments.resume, _tell)
+
+
+def _tune(arguments: argparse.Namespace) -> None:
+    from detox.tune import tune
+
+    config = chosen_options(arguments, getattr(find_preset(arguments.preset), arguments.kind))
+    best = tune(config, arguments.trials, Path(arguments.study), arguments.limit, _tell)
+    print(f"best: {best['best_value']}\n{best['command']}\nstudy in {arguments.study}")
 
 
 def _interpolate(arguments: argparse.Namespace) -> None:

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-import numpy as np
 from datasets import Dataset
-from rouge_score import rouge_scorer
 
 from detox.config import Sampling
 from detox.data import is_rude, prompts
@@ -17,8 +15,9 @@ from detox.faithfulness import kept, supported
 from detox.generation import Done, generate
 from detox.models import Policy
 from detox.profanity import profanity
-from detox.results import ROUGE, Row
+from detox.results import Row
 from detox.rewards import HateClassifier
+from detox.rouge import rouge
 from detox.tasks import SUMMARIZE, Task
 
 
@@ -75,7 +74,6 @@ def _side(
     policy: Policy, texts: Sequence[str], dialogues: Dataset, judge: HateClassifier
 ) -> list[Row]:
     scores = judge.rate(texts)
-    scorer = rouge_scorer.RougeScorer(list(ROUGE), use_stemmer=True)
     return [
         {
             "policy": policy.name,
@@ -85,7 +83,7 @@ def _side(
             "toxicity": round(float(toxicity), 4),
             "profanity": round(profane, 4),
             "words": len(text.split()),
-            **_rouge(scorer, text, item["references"]),
+            **rouge(text, item["references"]),
             "supported": _rounded(supported(text, item["dialogue"])),
             "kept": _rounded(kept(text, item["references"])),
         }
@@ -115,16 +113,6 @@ def add_kl(
 
 def _rounded(share: float | None) -> float | None:
     return None if share is None else round(share, 4)
-
-
-def _rouge(scorer: Any, text: str, references: Sequence[str]) -> dict[str, float | None]:
-    if not references:
-        return dict.fromkeys(ROUGE)
-    scores = [scorer.score(reference, text) for reference in references]
-    return {
-        key: round(100 * float(np.mean([score[key].fmeasure for score in scores])), 2)
-        for key in ROUGE
-    }
 
 
 def about(

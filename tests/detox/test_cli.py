@@ -393,6 +393,7 @@ def test_every_setting_is_an_option(command: list[str], kind: type) -> None:
 
 def test_every_command_explains_itself(capsys: Capture) -> None:
     commands = ("compare", "prompt", "score", "evaluate", "classifier", "sft", "ppo", "interpolate")
+    commands += ("quality",)
     for command in commands:
         with pytest.raises(SystemExit) as ended:
             cli.main([command, "--help"])
