@@ -117,6 +117,14 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--study", default=f"runs/tune-{name}", help="folder of the study")
         add_options(command, kind)
         command.set_defaults(run=_tune, kind=name)
+    learning = commands.add_parser("learning", help="is a run learning?")
+    learning.add_argument("folder", type=Path, help="output folder of sft or ppo")
+    learning.set_defaults(run=_learning)
+    steps = commands.add_parser("steps", help="optimizer steps of so many epochs")
+    steps.add_argument("examples", type=int, help="examples to learn from")
+    steps.add_argument("--batch-size", type=int, default=64, help="examples a step")
+    steps.add_argument("--epochs", type=int, required=True, help="passes over the examples")
+    steps.set_defaults(run=_steps)
     blend = commands.add_parser("interpolate", help="a policy between its reference and itself")
     blend.add_argument("adapter", type=Path, help="folder of an adapter")
     blend.add_argument(
@@ -333,6 +341,18 @@ def _tune(arguments: argparse.Namespace) -> None:
     config = chosen_options(arguments, getattr(find_preset(arguments.preset), arguments.kind))
     best = tune(config, arguments.trials, Path(arguments.study), arguments.limit, _tell)
     print(f"best: {best['best_value']}\n{best['command']}\nstudy in {arguments.study}")
+
+
+def _learning(arguments: argparse.Namespace) -> None:
+    from detox.learning import is_learning
+
+    print("\n".join(is_learning(arguments.folder)))
+
+
+def _steps(arguments: argparse.Namespace) -> None:
+    from detox.learning import steps_of
+
+    print(steps_of(arguments.examples, arguments.batch_size, arguments.epochs))
 
 
 def _interpolate(arguments: argparse.Namespace) -> None:

@@ -149,6 +149,7 @@ class PpoConfig:
     """PPO against a reward with a KL leash to the reference (Ziegler et al. 2019; trl 0.11)."""
 
     policy: str = option("before", "policy to start from, which is also the reference")
+    task: str = option("summarize", "what is asked: summarize or sentiment")
     reward: str = option("classifier", "classifier | preference:FOLDER | mixed:A=0.5,B=0.5")
     scope: str = option("response", "what is scored: response, or pair (query + response)")
     data: str = option(EMBEDDED, "dialogues, joined by commas: 'embedded', files, hub names")
@@ -210,6 +211,7 @@ class PpoConfig:
         _require(self.kl_horizon >= 0, "kl_horizon must be 0 (off) or a positive number.")
         _require(self.save_every >= 1, "save_every must be at least 1.")
         _require_seed(self.seed)
+        find_task(self.task)
         self.lora  # noqa: B018  built here so that a bad rank is refused before any work
 
     @property

@@ -211,7 +211,9 @@ def _signed(number: float, unit: str) -> str:
 
 
 def _charts(rows: Sequence[Row], groups: dict[str, Any], steps: Sequence[Row]) -> str:
+    # both take a while to import, and whoever only reads a report needs neither
     from detox import plots
+    from detox.learning import verdicts
 
     charts = [
         plots.histograms(rows, "toxicity", "toxicity"),
@@ -223,7 +225,8 @@ def _charts(rows: Sequence[Row], groups: dict[str, Any], steps: Sequence[Row]) -
     if len(steps) > 1:
         charts += [plots.frontier(steps), *plots.curves(steps)]
     figures = "".join(f"<figure>{chart}</figure>" for chart in charts)
-    return f'<section><h3>Plots</h3><div class="da-charts">{figures}</div></section>'
+    said = "".join(f"<p>Training: {escape(line)}</p>" for line in verdicts(steps))
+    return f'<section><h3>Plots</h3>{said}<div class="da-charts">{figures}</div></section>'
 
 
 def _pairs(rows: Sequence[Row]) -> str:

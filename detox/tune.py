@@ -147,12 +147,14 @@ def _sft_value(config: SftConfig, trial: optuna.Trial) -> float:
 
 def _ppo_value(config: PpoConfig, trial: optuna.Trial, limit: int) -> float:
     train_ppo(config, tell=_watch(trial, Path(config.output), "env/reward_mean"))
-    dialogues = load_dialogues(config.data, "validation", find_task("summarize"))
+    task = find_task(config.task)
+    dialogues = load_dialogues(config.data, "validation", task)
     dialogues = dialogues.select(range(min(limit, len(dialogues))))
     policies = load_policies({"before": config.policy, "after": config.output})
     judge = load_classifier_reward()
+    sampling = Sampling(seed=config.seed)
     rows = compare_policies(
-        policies["before"], policies["after"], dialogues, judge, Sampling(seed=config.seed)
+        policies["before"], policies["after"], dialogues, judge, sampling, task=task
     )
     group = summarise(rows)["all"]
     lost = -group["rouge1"]["difference"] if "rouge1" in group else 0.0

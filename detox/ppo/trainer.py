@@ -29,6 +29,7 @@ from detox.ppo.rollout import draws, encode_queries, sample, texts
 from detox.ppo.step import DivergedError, State, batch_of, ppo_step
 from detox.rewards import MixedReward, RewardSource, load_reward
 from detox.runlog import RunLog, read_metrics
+from detox.tasks import find_task
 
 Tell = Callable[[str], None]
 
@@ -57,9 +58,10 @@ def train_ppo(
     processes.share(config.mini_batch_size, "mini_batch_size")
     state, tokenizer = _start(config, tell)
     reward = source or load_reward(config.reward, config.scope)
-    dialogues = load_dialogues(config.data, "train")
+    task = find_task(config.task)
+    dialogues = load_dialogues(config.data, "train", task)
     dialogues = filter_by_length(dialogues, config.min_dialogue_chars, config.max_dialogue_chars)
-    queries = prompts(dialogues)
+    queries = prompts(dialogues, task)
     if resume:
         restore(state, folder, reward, config)
     elif isinstance(reward, MixedReward):

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch.testing import assert_close
 
 from detox.config import Lora, PpoConfig, Sampling
+from detox.data import load_dialogues
 from detox.errors import UserError
 from detox.generation import generate
 from detox.models import (
@@ -34,6 +35,7 @@ from detox.ppo.step import batch_of, ppo_step
 from detox.ppo.trainer import train_ppo
 from detox.rewards import MixedReward
 from detox.runlog import read_metrics
+from detox.tasks import SENTIMENT
 from tests import tiny
 
 Row = dict[str, Any]
@@ -611,3 +613,31 @@ def test_a_run_never_overwrites_the_policy_it_starts_from(
 def test_dialogues_of_other_lengths_are_left_out(config: PpoConfig) -> None:
     with pytest.raises(UserError, match="No dialogue has between 500 and 1000 characters"):
         train(replace(config, min_dialogue_chars=500))
+
+
+# --- another task --------------------------------------------------------------------------------
+
+
+def test_a_policy_can_be_tuned_on_another_task(tiny_causal: Path, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    class Listener(Rule):
+        def score(self, prompts: Sequence[str], responses: Sequence[str]) -> torch.Tensor:
+            asked.extend(prompts)
+            return super().score(prompts, responses)
+
+    config = PpoConfig(
+        policy=str(tiny_causal),
+        task="sentiment",
+        output=str(tmp_path),
+        steps=1,
+        batch_size=2,
+        mini_batch_size=2,
+        min_response_tokens=2,
+        max_response_tokens=2,
+        min_dialogue_chars=0,
+    )
+    train(config, source=Listener(letters))
+    posts = load_dialogues(split="train", task=SENTIMENT)["dialogue"]
+    assert len(asked) == 2
+    assert all(prompt in [SENTIMENT.prompt(post) for post in posts] for prompt in asked)

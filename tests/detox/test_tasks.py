@@ -1,7 +1,12 @@
+import re
+from pathlib import Path
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detox.data import load_dialogues
 from detox.errors import UserError
 from detox.tasks import SENTIMENT, SUMMARIZE, TASKS, Task, find_task
 
@@ -71,3 +76,14 @@ def test_an_unknown_template() -> None:
 def test_the_label_of_an_answer(answer: str, label: str) -> None:
     assert SENTIMENT.label_of(answer) == label
     assert SUMMARIZE.label_of(answer) == ""
+
+
+def test_a_third_task_is_one_entry() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (entry,) = re.findall(r"```python\n(TOPIC = .*?)```", readme, re.DOTALL)
+    names: dict[str, Any] = {"Task": Task, "SUMMARIZE": SUMMARIZE, "SENTIMENT": SENTIMENT}
+    exec(entry, names)
+    topic = names["TASKS"]["topic"]
+    row = load_dialogues(split="test", task=topic)[0]
+    assert row["references"] == [row["topic"]] and row["topic"]
+    assert topic.prompt(row["dialogue"]).endswith("Topic:\n")
