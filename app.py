@@ -15,7 +15,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 import gradio as gr
 
 from detox.errors import UserError
-from detox.results import read_results
+from detox.results import first_samples, read_results
 from detox.theme import CSS, arena_theme
 from detox.ui import compare_tab, evaluate_tab, page_header, playground_tab
 from detox.workbench import Workbench
@@ -99,7 +99,7 @@ def seed_pairs(settings: Settings) -> None:
         rows, _ = read_results(settings.results)
     except UserError:
         return
-    add_pairs(open_store(settings.database), rows, "shipped")
+    add_pairs(open_store(settings.database), first_samples(rows), "shipped")
 
 
 def main() -> None:

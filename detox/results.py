@@ -69,9 +69,9 @@ def _group(rows: Sequence[Row]) -> dict[str, Any]:
     if divergences:
         result["kl"] = {"mean": _round(np.mean(divergences)), "std": _round(np.std(divergences))}
     # one sample of each dialogue: those of one prompt are alike in any policy
-    firsts = list({row["id"]: row for row in reversed(rows)}.values())
     result["variety"] = {
-        side: variety([row[side]["text"] for row in firsts]) for side in ("before", "after")
+        side: variety([row[side]["text"] for row in first_samples(rows)])
+        for side in ("before", "after")
     }
     result["signs"] = signs(result)
     return result
@@ -121,6 +121,11 @@ def write_table(path: Path, rows: Sequence[Row]) -> None:
         writer = csv.writer(file)
         writer.writerow(TABLE)
         writer.writerows([[_inert(cell) for cell in line] for line in table(rows)])
+
+
+def first_samples(rows: Sequence[Row]) -> list[Row]:
+    """One row a dialogue, where several samples of each were drawn."""
+    return list({row["id"]: row for row in reversed(rows)}.values())[::-1]
 
 
 def _inert(cell: Any) -> Any:

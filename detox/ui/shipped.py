@@ -10,7 +10,7 @@ from typing import Any
 
 from detox.config import Sampling
 from detox.errors import UserError
-from detox.results import Row, read_results
+from detox.results import Row, first_samples, read_results
 from detox.workbench import Side
 
 BATCH = 20
@@ -18,7 +18,10 @@ BATCH = 20
 
 @dataclass(frozen=True)
 class Shipped:
-    """Rows of ``detox evaluate`` and what they say of their origin; empty when there are none."""
+    """Rows of ``detox evaluate``, one a dialogue, and what they say of their origin.
+
+    Empty when there are none. The statistics in ``about`` are those of all samples.
+    """
 
     rows: Sequence[Row] = ()
     about: dict[str, Any] = field(default_factory=dict)
@@ -27,9 +30,10 @@ class Shipped:
     def read(cls, folder: Path) -> Shipped:
         """The results in ``folder``, or empty ones."""
         try:
-            return cls(*read_results(folder))
+            rows, about = read_results(folder)
         except UserError:
             return cls()
+        return cls(first_samples(rows), about)
 
     @property
     def sampling(self) -> Sampling:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import statistics
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ from datasets import Dataset
 from detox.config import Sampling
 from detox.data import load_dialogues, prompts
 from detox.errors import UserError
-from detox.evaluation import about, compare_policies
+from detox.evaluation import about, add_kl, compare_policies
 from detox.generation import generate
 from detox.models import Policy, load_policies
-from detox.results import TABLE, read_results, summarise, table, write_results
+from detox.results import TABLE, first_samples, read_results, summarise, table, write_results
 from detox.rewards import HateClassifier, load_classifier_reward
 from tests import tiny
 from tests.conftest import WriteDialogues
@@ -95,6 +95,35 @@ def test_a_row_holds_what_both_said_and_what_it_is_worth(
             r["after"]["reward"] - r["before"]["reward"], abs=1e-3
         )
     assert json.loads(json.dumps(rows)) == rows  # every program can read them
+
+
+def test_samples_of_a_dialogue_stay_together(
+    policies: tuple[Policy, Policy], dialogues: Dataset, judge: HateClassifier
+) -> None:
+    warm = replace(GREEDY, temperature=1)
+    heard: list[tuple[int, int]] = []
+    rows = compare_policies(*policies, dialogues, judge, warm, lambda *c: heard.append(c), 2)
+    assert [(r["id"], r["sample"]) for r in rows] == [
+        (f"train_{number}", sample) for sample in (0, 1) for number in range(3)
+    ]
+    assert heard == [(3, 12), (6, 12), (9, 12), (12, 12)]
+    second = generate(policies[0], prompts(dialogues), replace(warm, seed=1))
+    assert [r["before"]["text"] for r in rows[3:]] == second
+    group = summarise(rows)["all"]
+    assert (group["n"], group["dialogues"]) == (6, 3)
+    assert first_samples(rows) == rows[:3]
+
+
+def test_kl_is_measured_where_policies_share_their_tokens(
+    policies: tuple[Policy, Policy], dialogues: Dataset, judge: HateClassifier
+) -> None:
+    rows = compare_policies(policies[0], policies[0], dialogues, judge, GREEDY)
+    add_kl(rows, policies[0], policies[0])
+    assert [r["after"]["kl"] for r in rows] == [0, 0, 0]
+    assert summarise(rows)["all"]["kl"] == {"mean": 0, "std": 0}
+    others = compare_policies(*policies, dialogues, judge, GREEDY)
+    add_kl(others, *policies)
+    assert "kl" not in others[0]["after"] and "kl" not in summarise(others)["all"]
 
 
 def test_a_policy_against_itself_makes_no_difference(
