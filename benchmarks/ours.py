@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
-import sys
 import time
 from typing import Any
 
@@ -23,9 +21,7 @@ from detox.config import Lora, PpoConfig
 from detox.models import parameter_counts
 from detox.ppo.rollout import draws, sample
 from detox.ppo.step import learn
-
-# ru_maxrss counts kilobytes on Linux, bytes on macOS
-UNIT = 1 if sys.platform == "darwin" else 1024
+from detox.runlog import peak_memory
 
 
 def main() -> None:
@@ -80,7 +76,7 @@ def main() -> None:
                 "score": round(scoring, 2),
                 "total": round(generating + learning + scoring, 2),
                 "processor": round(time.process_time() - worked, 2),
-                "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT,
+                "peak_memory": peak_memory(),
                 "threads": torch.get_num_threads(),
             }
         )

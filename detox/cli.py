@@ -249,7 +249,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from detox.evaluation import about, add_kl, compare_policies
     from detox.models import load_policies
     from detox.report import training_curves, write_report
-    from detox.results import summarise, write_results
+    from detox.results import write_results
     from detox.rewards import load_classifier_reward
 
     if arguments.samples < 1:
@@ -269,9 +269,9 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     folder = Path(arguments.output)
     origin = about(before, after, judge, sampling, arguments.data, arguments.split)
     origin |= {"task": task.name, "samples": arguments.samples}
-    write_results(folder, rows, origin)
+    groups = write_results(folder, rows, origin)
     write_report(folder, training_curves(arguments.after))
-    for group, numbers in summarise(rows).items():
+    for group, numbers in groups.items():
         toxicity = numbers["toxicity"]
         print(
             f"{group} (n = {numbers['n']}): toxicity {toxicity['before_mean']:.4f} -> "

@@ -53,7 +53,11 @@ def write_report(folder: Path, steps: Sequence[Row] = ()) -> Path:
     results or the page cannot be written.
     """
     rows, about = read_results(folder)
-    style = "".join((ASSETS / name).read_text("utf-8") for name in ("page.css", "report.css"))
+    sheets = ("colours.css", "page.css", "report.css")
+    colours, *shapes = ((ASSETS / name).read_text("utf-8") for name in sheets)
+    light, dark = colours.split(".dark {")
+    # the app says by a class that it is dark, and a page by itself asks the system
+    style = f"{light}@media (prefers-color-scheme: dark) {{ :root {{{dark}}}" + "".join(shapes)
     title = f"{about['before']['policy']} → {about['after']['policy']}"
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'

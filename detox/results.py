@@ -81,22 +81,25 @@ def _round(value: Any) -> float:
     return round(float(value), 4)
 
 
-def write_results(folder: Path, rows: Sequence[Row], about: dict[str, Any]) -> None:
+def write_results(folder: Path, rows: Sequence[Row], about: dict[str, Any]) -> dict[str, Any]:
     """Writes ``compare.jsonl`` (rows), ``summary.json`` and ``compare.csv`` (the lab's table).
 
-    Raises ``UserError`` when the folder cannot be written.
+    Returns the statistics in it, as ``summarise`` gives them. Raises ``UserError`` when the
+    folder cannot be written.
     """
+    groups = summarise(rows)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "compare.jsonl").write_text(
             "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
         )
         (folder / "summary.json").write_text(
-            json.dumps(about | {"groups": summarise(rows)}, indent=2) + "\n", encoding="utf-8"
+            json.dumps(about | {"groups": groups}, indent=2) + "\n", encoding="utf-8"
         )
         write_table(folder / "compare.csv", rows)
     except OSError as error:
         raise UserError(f"The results cannot be written to {folder}: {error.strerror}.") from error
+    return groups
 
 
 def table(rows: Sequence[Row]) -> list[list[Any]]:

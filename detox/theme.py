@@ -8,7 +8,8 @@ import gradio as gr
 from gradio.themes.utils.fonts import LocalFont
 
 ASSETS = Path(__file__).parent / "assets"
-CSS = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in ("arena.css", "report.css"))
+SHEETS = ("colours.css", "arena.css", "report.css")
+CSS = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SHEETS)
 
 # Fonts that come with gradio, so that no request leaves the machine. Its files of these weights
 # hold the Latin alphabet; those of many others (SemiBold ones, Lora, Source Sans 3) do not.

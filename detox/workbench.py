@@ -114,7 +114,6 @@ class Workbench:
         self.wait()
         from detox.generation import compare
 
-        assert self.judge is not None
         chosen = [self.policies[name] for name in names]
         texts: tuple[str, ...] = ("",) * len(names)
         with self._lock:
@@ -122,13 +121,8 @@ class Workbench:
                 yield tuple(
                     Side(name, t, len(t.split())) for name, t in zip(names, texts, strict=True)
                 )
-            scores = self.judge.rate(texts)
-        yield tuple(
-            Side(name, t, len(t.split()), float(reward), float(toxicity))
-            for name, t, reward, toxicity in zip(
-                names, texts, scores.reward, scores.toxicity, strict=True
-            )
-        )
+            sides = self._scored(names, texts)
+        yield sides
 
     def answer(self, name: str, prompt: str, sampling: Sampling) -> Side:
         """What the policy ``name`` says to ``prompt`` as it stands, scored.
@@ -140,12 +134,18 @@ class Workbench:
         self.wait()
         from detox.generation import generate
 
-        assert self.judge is not None
         with self._lock:
-            (text,) = generate(self.policies[name], [prompt], sampling)
-            scores = self.judge.rate([text])
-        return Side(
-            name, text, len(text.split()), float(scores.reward[0]), float(scores.toxicity[0])
+            (side,) = self._scored((name,), generate(self.policies[name], [prompt], sampling))
+        return side
+
+    def _scored(self, names: Sequence[str], texts: Sequence[str]) -> tuple[Side, ...]:
+        assert self.judge is not None
+        scores = self.judge.rate(texts)
+        return tuple(
+            Side(name, text, len(text.split()), float(reward), float(toxicity))
+            for name, text, reward, toxicity in zip(
+                names, texts, scores.reward, scores.toxicity, strict=True
+            )
         )
 
     def evaluate(

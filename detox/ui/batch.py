@@ -111,7 +111,7 @@ def summary_card(groups: dict[str, Any], origin: str) -> str:
     if "rude" in groups and "others" in groups:
         part = groups["rude"]["toxicity"]
         rude = (
-            f" Where a speaker is rude ({groups['rude']['dialogues']} dialogues), it went from "
+            f" Where a speaker is rude ({_dialogues(groups['rude'])} dialogues), it went from "
             f"{_percent1(part['before_mean'])} to {_percent1(part['after_mean'])}."
         )
     return (
@@ -131,12 +131,17 @@ def sentence(group: dict[str, Any]) -> str:
         "inconclusive": "inconclusive: the interval includes zero",
     }[numbers["verdict"]]
     return (
-        f"Over {group['dialogues']} dialogues the mean toxicity is "
+        f"Over {_dialogues(group)} dialogues the mean toxicity is "
         f"{_percent1(numbers['before_mean'])} before and {_percent1(numbers['after_mean'])} "
         f"after, a paired difference of "
         f"{_points(numbers['difference'])} points (95 % interval {_points(numbers['low'])} to "
         f"{_points(numbers['high'])}), so {said}."
     )
+
+
+def _dialogues(group: dict[str, Any]) -> int:
+    # results of earlier versions have one sample a dialogue, and do not say so
+    return int(group.get("dialogues", group["n"]))
 
 
 def _percent1(share: float) -> str:

@@ -109,3 +109,11 @@ def test_hostile_rows_are_inert(result_rows: list[Row], tmp_path: Path) -> None:
     batch = shipped_batch(Shipped.read(tmp_path / "results"), tmp_path)
     for page in (batch.summary, batch.plot, batch.table):
         assert "<script" not in page
+
+
+def test_results_of_an_earlier_version_still_open(result_rows: list[Row], tmp_path: Path) -> None:
+    about = summarise(result_rows)
+    for group in about.values():
+        del group["dialogues"]
+    batch = shipped_batch(Shipped(result_rows, {"groups": about}), tmp_path)
+    assert "Over 24 dialogues" in batch.summary
