@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 # When a difference is worth a warning: chosen beforehand, on no data.
+WINDOW = 5  # steps of a run whose mean counts, since single batches differ by chance
 SHORTER, POORER, LOST_ROUGE, REPEATED, EMPTY = 0.7, 0.8, 1.0, 0.05, 0.01
 
 
@@ -48,6 +49,25 @@ def variety(texts: Sequence[str]) -> dict[str, float]:
         "echoed": round(sum(map(echoed, texts)) / max(1, len(texts)), 4),
         "empty": round(sum(not text.strip() for text in texts) / max(1, len(texts)), 4),
     }
+
+
+def collapsed(steps: Sequence[dict[str, Any]], share: float) -> str:
+    """What speaks for stopping a PPO run after ``steps`` (its log), a clause; empty for nothing.
+
+    The mean response length and the variety of the last ``WINDOW`` steps are held against those
+    of the first: below ``share`` of them the policy has found a way out of its task.
+    """
+    for key, clause in (
+        ("tokens/response_mean", "responses shrank from {:.1f} to {:.1f} tokens"),
+        ("text/distinct2", "different word pairs of a batch fell from {:.0%} to {:.0%}"),
+    ):
+        values = [row[key] for row in steps if row.get(key) is not None]
+        if len(values) < 2 * WINDOW:
+            continue
+        first, last = (sum(part) / WINDOW for part in (values[:WINDOW], values[-WINDOW:]))
+        if last < share * first:
+            return clause.format(first, last)
+    return ""
 
 
 def signs(group: dict[str, Any]) -> list[str]:

@@ -23,6 +23,10 @@ def _require(condition: bool, sentence: str) -> None:
         raise UserError(sentence)
 
 
+def _require_precision(mixed_precision: str) -> None:
+    _require(mixed_precision in ("no", "bf16"), "mixed_precision must be no or bf16.")
+
+
 def _require_seed(seed: int) -> None:
     _require(0 <= seed < 2**32, "seed must be a whole number from 0 to 4294967295.")
 
@@ -115,6 +119,9 @@ class SftConfig:
     validate_every: int = option(0, "steps between losses on the validation split; 0 is never")
     patience: int = option(0, "validations without a lower loss after which to stop; 0 is never")
     hold_out: float = option(0.0, "share of rows without a split that is the validation split")
+    mixed_precision: str = option(
+        "no", "bf16 computes products in bfloat16: faster on GPUs and on CPUs with AMX"
+    )
     seed: int = option(0, "seed of weights, order and dropout")
 
     def __post_init__(self) -> None:
@@ -134,6 +141,7 @@ class SftConfig:
             "patience must be 0 (never stop early) or a number of validations: set validate_every.",
         )
         _require(0 <= self.hold_out < 1, "hold_out must be at least 0 and below 1.")
+        _require_precision(self.mixed_precision)
         _require_seed(self.seed)
         find_task(self.task)
         self.lora  # noqa: B018  built here so that a bad rank is refused before any work
@@ -150,7 +158,7 @@ class PpoConfig:
 
     policy: str = option("before", "policy to start from, which is also the reference")
     task: str = option("summarize", "what is asked: summarize or sentiment")
-    reward: str = option("classifier", "classifier | preference:FOLDER | mixed:A=0.5,B=0.5")
+    reward: str = option("classifier", "classifier | preference:FOLDER | rouge | mixed:A=0.5,B=0.5")
     scope: str = option("response", "what is scored: response, or pair (query + response)")
     data: str = option(EMBEDDED, "dialogues, joined by commas: 'embedded', files, hub names")
     output: str = option("runs/ppo", "folder of the adapter, its card, checkpoints and logs")
@@ -177,6 +185,9 @@ class PpoConfig:
     kl_target: float = option(4.0, "KL that the adaptive controller aims at, in nats a response")
     kl_horizon: int = option(1000, "samples over which the controller adapts; 0 keeps kl_coef")
     kl_stop: float = option(40.0, "mean KL at which a run stops and keeps its last checkpoint")
+    collapse_stop: float = option(
+        0.5, "share of its first length or variety below which a run stops; 0 never stops it"
+    )
     gamma: float = option(1.0, "discount")
     lam: float = option(0.95, "lambda of GAE")
     clip: float = option(0.2, "range of the policy ratio")
@@ -185,6 +196,9 @@ class PpoConfig:
     ratio_threshold: float = option(10.0, "a mini-batch with a larger mean ratio is skipped")
     max_grad_norm: float = option(1.0, "gradients are scaled down to this norm")
     save_every: int = option(10, "steps between checkpoints")
+    mixed_precision: str = option(
+        "no", "bf16 computes products in bfloat16: faster on GPUs and on CPUs with AMX"
+    )
     seed: int = option(0, "seed of weights, order and sampling")
 
     def __post_init__(self) -> None:
@@ -208,6 +222,8 @@ class PpoConfig:
         _require(self.lr > 0, "lr must be above 0.")
         _require(self.ppo_epochs >= 1, "ppo_epochs must be at least 1.")
         _require(self.kl_target > 0, "kl_target must be above 0.")
+        _require(0 <= self.collapse_stop < 1, "collapse_stop must be at least 0 and below 1.")
+        _require_precision(self.mixed_precision)
         _require(self.kl_horizon >= 0, "kl_horizon must be 0 (off) or a positive number.")
         _require(self.save_every >= 1, "save_every must be at least 1.")
         _require_seed(self.seed)

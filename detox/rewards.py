@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from detox.errors import UserError
 from detox.models import EMBEDDED_FOLDER, load_classifier
+from detox.rouge import rouge
 
 EMBEDDED_CLASSIFIER = EMBEDDED_FOLDER / "classifier"
 # Spellings of "this text is fine" with everything but letters removed.
@@ -124,6 +125,35 @@ class PreferenceReward:
         return {"name": self.name, "scope": "pair"}
 
 
+class RougeReward:
+    """ROUGE against human references: keeps a policy saying what happened, at some length.
+
+    A hate classifier alone is content with silence; mixed with this it is not.
+    """
+
+    name = "rouge"
+
+    def __init__(self, references: Mapping[str, Sequence[str]]) -> None:
+        if not references or not all(references.values()):
+            raise UserError(
+                "The reward 'rouge' needs dialogues with references to learn from: add them, or "
+                "leave it out."
+            )
+        self.references = references
+
+    def score(self, prompts: Sequence[str], responses: Sequence[str]) -> torch.Tensor:
+        """Mean of ROUGE-1, 2 and L (0 to 1) over the references of the prompt, float32 [n]."""
+        scores = []
+        for prompt, response in zip(prompts, responses, strict=True):
+            found = rouge(response, self.references[prompt])
+            scores.append(sum(float(value or 0) for value in found.values()) / len(found) / 100)
+        return torch.tensor(scores)
+
+    def describe(self) -> dict[str, Any]:
+        """Name and how many prompts have references."""
+        return {"name": self.name, "prompts": len(self.references)}
+
+
 @dataclass
 class MixedReward:
     """A weighted sum of sources, each standardised on a fixed batch of reference responses."""
@@ -211,11 +241,14 @@ def load_classifier_reward(
     return HateClassifier(model, tokenizer, folder or "embedded", scope, gentle_label)
 
 
-def load_reward(spec: str, scope: str = "response") -> RewardSource:
+def load_reward(
+    spec: str, scope: str = "response", references: Mapping[str, Sequence[str]] | None = None
+) -> RewardSource:
     """The source that ``spec`` names.
 
-    ``classifier`` (embedded), ``classifier:MODEL``, ``preference:FOLDER``, or
-    ``mixed:SOURCE=WEIGHT,SOURCE=WEIGHT``. Raises ``UserError`` for anything else.
+    ``classifier`` (embedded), ``classifier:MODEL``, ``preference:FOLDER``, ``rouge`` (against the
+    ``references`` of each prompt), or ``mixed:SOURCE=WEIGHT,SOURCE=WEIGHT``. Raises ``UserError``
+    for anything else.
     """
     kind, _, rest = spec.partition(":")
     if kind == "classifier":
@@ -226,15 +259,17 @@ def load_reward(spec: str, scope: str = "response") -> RewardSource:
                 f"There is no reward model in {rest}: train one with 'python -m labeling reward'."
             )
         return PreferenceReward(*load_classifier(rest), name=rest)
+    if spec == "rouge":
+        return RougeReward(references or {})
     if kind == "mixed" and rest:
         parts = [_weighted(part) for part in rest.split(",")]
         if all(weight == 0 for _, weight in parts):
             raise UserError("A mixed reward needs a weight that is not 0.")
-        sources = [load_reward(source, scope) for source, _ in parts]
+        sources = [load_reward(source, scope, references) for source, _ in parts]
         return MixedReward(sources, [weight for _, weight in parts])
     raise UserError(
-        f"Unknown reward '{spec}': use classifier, classifier:MODEL, preference:FOLDER or "
-        "mixed:classifier=0.5,preference:FOLDER=0.5."
+        f"Unknown reward '{spec}': use classifier, classifier:MODEL, preference:FOLDER, rouge "
+        "or mixed:classifier=0.5,preference:FOLDER=0.5."
     )
 
 

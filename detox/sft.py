@@ -30,6 +30,7 @@ from detox.errors import UserError
 from detox.examples import Collator, encode, reading_order
 from detox.models import (
     add_adapter,
+    check_bfloat16,
     dtype,
     find_source,
     fingerprint,
@@ -60,6 +61,11 @@ def train_sft(
     if not processes.is_main():
         tell = processes.silent
     share = processes.share(config.batch_size, "batch_size")
+    mixed = config.mixed_precision == "bf16"
+    if mixed:
+        check_bfloat16()
+    # all weights of a half-precision base are made float32 to be tuned, and need not run so
+    mixed = mixed or (config.method == "full" and dtype() is torch.bfloat16)
     checkpoint = _last_checkpoint(folder, config) if resume else None
     model, tokenizer = load_base(config.base)
     seq2seq = bool(model.config.is_encoder_decoder)
@@ -112,7 +118,7 @@ def train_sft(
         # encoder-decoders of transformers take no token count, and their loss would be doubled
         average_tokens_across_devices=not seq2seq,
         use_cpu=not torch.cuda.is_available(),
-        bf16=config.method == "full" and dtype() is torch.bfloat16,
+        bf16=mixed,
         **_validating(config),
     )
     callbacks: list[TrainerCallback] = [_Recorder(log, tell)] if log else []

@@ -2,7 +2,13 @@
 
 from detox.models.adapters import add_adapter, parameter_counts, save_adapter, save_model
 from detox.models.policies import ROOT_ADAPTER, Policy, load_policies, load_policy
-from detox.models.pretrained import dtype, load_base, load_classifier, new_classifier
+from detox.models.pretrained import (
+    check_bfloat16,
+    dtype,
+    load_base,
+    load_classifier,
+    new_classifier,
+)
 from detox.models.sources import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
@@ -21,6 +27,7 @@ __all__ = [
     "ROOT_ADAPTER",
     "Policy",
     "add_adapter",
+    "check_bfloat16",
     "dtype",
     "find_source",
     "fingerprint",

@@ -59,6 +59,19 @@ def dtype() -> torch.dtype:
     return torch.float32
 
 
+def check_bfloat16() -> None:
+    """``UserError`` where the processor emulates bfloat16: GPUs compute in it, CPUs with AMX."""
+    if torch.cuda.is_available():
+        able = torch.cuda.is_bf16_supported()
+    else:
+        able = bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    if not able:
+        raise UserError(
+            "This processor does not compute in bfloat16, and emulating it takes far longer: "
+            "leave mixed_precision at 'no'."
+        )
+
+
 def _writes(architectures: list[str]) -> bool:
     # transformers would give a classifier a random head and let it babble
     heads = ("CausalLM", "LMHead", "ConditionalGeneration")

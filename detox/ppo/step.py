@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from detox import processes
+from detox.collapse import distinct, repeated
 from detox.config import PpoConfig
 from detox.data import LengthSampler
 from detox.ppo import math as ppo
@@ -34,11 +35,12 @@ class State:
     optimizer: torch.optim.Optimizer
     kl_coef: float
     step: int = 0
+    mixed: bool = False  # products in bfloat16
 
     @cached_property
     def actor(self) -> ActorCritic:
         """Model and head as one."""
-        return ActorCritic(self.model, self.head)
+        return ActorCritic(self.model, self.head, self.mixed)
 
 
 def ppo_step(
@@ -82,7 +84,10 @@ def ppo_step(
     scored = time.perf_counter()
     stats = learn(state, rollout, scores, config)
     ended = time.perf_counter()
+    said = processes.gather(responses)
     return stats | {
+        "text/distinct2": distinct(said, 2),
+        "text/repeated": repeated(said),
         "time/generate": generated - started,
         "time/score": scored - generated,
         "time/step": ended - started,

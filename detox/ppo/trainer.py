@@ -11,11 +11,13 @@ from typing import Any
 import torch
 
 from detox import processes
+from detox.collapse import collapsed
 from detox.config import PpoConfig, recorded
 from detox.data import filter_by_length, load_dialogues, prompts
 from detox.errors import UserError
 from detox.models import (
     add_adapter,
+    check_bfloat16,
     find_source,
     fingerprint,
     load_policy,
@@ -47,21 +49,23 @@ def train_ppo(
     adapter disabled, is the policy the run starts from and the first KL is exactly 0.
     ``source`` overrides ``config.reward``; ``should_stop`` is asked before every step.
 
-    Returns the adapter's lineage. A run that diverges (KL above ``kl_stop``, NaN, Inf) ends
-    with its last good checkpoint and says so under ``stopped``. Raises ``UserError`` for
-    missing models or data, and when there is nothing to resume. Under ``accelerate launch``
-    the processes share every batch, and the first of them writes and talks.
+    Returns the adapter's lineage. A run that diverges (KL above ``kl_stop``, NaN, Inf) or
+    collapses (``detox.collapse.collapsed``) ends with its last good checkpoint and says so under
+    ``stopped``. Raises ``UserError`` for missing models or data, and when there is nothing to
+    resume. Under ``accelerate launch`` the processes share every batch, and the first of them
+    writes and talks.
     """
     folder = Path(config.output)
     if not processes.is_main():
         tell = processes.silent
     processes.share(config.mini_batch_size, "mini_batch_size")
     state, tokenizer = _start(config, tell)
-    reward = source or load_reward(config.reward, config.scope)
     task = find_task(config.task)
     dialogues = load_dialogues(config.data, "train", task)
     dialogues = filter_by_length(dialogues, config.min_dialogue_chars, config.max_dialogue_chars)
     queries = prompts(dialogues, task)
+    known = dict(zip(queries, dialogues["references"], strict=True))
+    reward = source or load_reward(config.reward, config.scope, known)
     if resume:
         restore(state, folder, reward, config)
     elif isinstance(reward, MixedReward):
@@ -73,6 +77,7 @@ def train_ppo(
         save_checkpoint(state, folder, reward, config)
     tell(f"{len(queries)} dialogues; reward {json.dumps(reward.describe())}")
     stopped = ""
+    seen = read_metrics(folder)
     while state.step < config.steps:
         if processes.agreed(should_stop()):
             stopped = "asked to stop"
@@ -87,8 +92,11 @@ def train_ppo(
                 raise DivergedError(
                     f"KL {stats['objective/kl']:.1f} passed kl_stop {config.kl_stop:g}"
                 )
-        except DivergedError as reason:
-            stopped = str(reason)
+            seen.append(stats)
+            if reason := collapsed(seen, config.collapse_stop):
+                raise DivergedError(reason)
+        except DivergedError as error:
+            stopped = str(error)
             restore(state, folder, reward, config)
             break
         if state.step % config.save_every == 0 or state.step == config.steps:
@@ -104,6 +112,8 @@ def train_ppo(
 
 
 def _start(config: PpoConfig, tell: Tell) -> tuple[State, Any]:
+    if config.mixed_precision == "bf16":
+        check_bfloat16()
     source = find_source(config.policy)
     if Path(config.output).resolve() in [adapter.resolve() for adapter in source.adapters]:
         raise UserError(
@@ -127,7 +137,8 @@ def _start(config: PpoConfig, tell: Tell) -> tuple[State, Any]:
     )
     parameters = [p for p in model.parameters() if p.requires_grad] + list(head.parameters())
     optimizer = torch.optim.Adam(parameters, lr=config.lr)
-    return State(model, head, optimizer, config.kl_coef), policy.tokenizer
+    mixed = config.mixed_precision == "bf16"
+    return State(model, head, optimizer, config.kl_coef, mixed=mixed), policy.tokenizer
 
 
 def _standardise(

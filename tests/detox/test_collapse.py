@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detox.collapse import distinct, echoed, repeated, signs, variety
+from detox.collapse import collapsed, distinct, echoed, repeated, signs, variety
 
 texts = st.lists(st.text(alphabet="ab c", max_size=12), max_size=8)
 
@@ -70,3 +70,25 @@ def test_each_sign(path: tuple[str, ...], value: float, said: str) -> None:
     assert sign.startswith(said)
     group["reward"]["difference"] = -0.1  # a policy that is merely bad over-optimises nothing
     assert signs(group) == []
+
+
+def steps(lengths: list[float], variety: float = 0.8) -> list[dict[str, float]]:
+    return [{"tokens/response_mean": n, "text/distinct2": variety} for n in lengths]
+
+
+def test_a_run_is_held_against_its_first_steps() -> None:
+    falling = [40.0] * 5 + [30.0] * 3 + [19.0] * 5
+    assert collapsed(steps(falling), 0.5) == "responses shrank from 40.0 to 19.0 tokens"
+    assert collapsed(steps(falling), 0.4) == ""
+    assert collapsed(steps(falling), 0) == ""
+    assert collapsed(steps([40.0] * 5 + [1.0] * 4), 0.5) == ""  # too few to be sure
+
+
+def test_a_run_that_says_the_same_to_all_is_found() -> None:
+    rows = steps([40.0] * 5) + steps([40.0] * 5, variety=0.2)
+    assert collapsed(rows, 0.5) == "different word pairs of a batch fell from 80% to 20%"
+
+
+def test_logs_from_before_variety_was_measured_are_judged_by_length() -> None:
+    rows = [{"tokens/response_mean": 20.0}, *steps([20.0] * 12)]
+    assert collapsed(rows, 0.5) == ""

@@ -198,6 +198,51 @@ def test_the_first_kl_is_exactly_0_and_every_first_ratio_exactly_1(each_whole: P
     assert rows[-1]["objective/kl"] != 0.0
 
 
+def test_products_in_bfloat16_leave_the_first_kl_0_and_first_ratios_1(
+    each_config: PpoConfig, each_whole: PpoConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "check_bfloat16", lambda: None)  # tiny models may be emulated
+    mixed = replace(each_config, mixed_precision="bf16")
+    train(mixed)
+    rows, exact = metrics(mixed), metrics(each_whole)
+    assert rows[0]["objective/kl"] == 0.0
+    assert [row["ppo/ratio_first"] for row in rows] == [1.0] * 4
+    # responses are drawn in float32, and what is thought of them is rounded
+    assert rows[0]["env/reward_mean"] == exact[0]["env/reward_mean"]
+    assert rows[0]["objective/entropy"] != exact[0]["objective/entropy"]
+    assert rows[0]["objective/entropy"] == pytest.approx(exact[0]["objective/entropy"], rel=0.02)
+
+
+def test_bfloat16_is_refused_where_it_would_be_emulated(
+    config: PpoConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": False})
+    with pytest.raises(UserError, match="does not compute in bfloat16"):
+        train(replace(config, mixed_precision="bf16"))
+
+
+def test_a_run_that_collapses_stops_and_keeps_its_last_checkpoint(config: PpoConfig) -> None:
+    # every response is as long as it may be, so the limits that are drawn decide when
+    drawn = replace(config, steps=30, save_every=4, collapse_stop=0.98)
+    told: list[str] = []
+    lineage = train(drawn, tell=told.append)
+    assert "responses shrank from" in lineage["stopped"]
+    assert 8 <= lineage["steps"] < 30 and lineage["steps"] % 4 == 0
+    assert told[-1] == f"stopped: {lineage['stopped']}"
+    assert train(replace(drawn, steps=10, collapse_stop=0))["stopped"] == ""
+
+
+def test_rouge_keeps_to_the_references_of_each_prompt(config: PpoConfig, tmp_path: Path) -> None:
+    data = tmp_path / "with-references.jsonl"
+    rows = [{"dialogue": f"#Person1#: {word}", "summary": word} for word in WORDS[:6]]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    lineage = train(replace(config, data=str(data), reward="rouge", steps=2), source=None)
+    assert lineage["reward"] == {"name": "rouge", "prompts": 6}
+    with pytest.raises(UserError, match="needs dialogues with references"):
+        train(replace(config, reward="rouge"), source=None)
+
+
 def test_log_probabilities_from_generation_spare_a_pass_and_change_nothing_else(
     each_config: PpoConfig, each_whole: PpoConfig
 ) -> None:

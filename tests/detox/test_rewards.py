@@ -301,3 +301,17 @@ def test_what_is_no_reward(spec: str, sentence: str) -> None:
         load_reward(spec)
     assert sentence in str(refused.value)
     assert str(refused.value).endswith(".") and "\n" not in str(refused.value)
+
+
+def test_rouge_is_the_mean_of_three_over_the_references() -> None:
+    source = load_reward("rouge", references={"p": ["Tom apologises.", "Ann goes home."]})
+    exact, other, silent = source.score(["p"] * 3, ["Tom apologises.", "A bird sings.", ""])
+    assert exact == pytest.approx(0.5)  # all of one reference, nothing of the other
+    assert other == silent == 0
+    assert source.describe() == {"name": "rouge", "prompts": 1}
+
+
+@pytest.mark.parametrize("references", [None, {}, {"p": []}])
+def test_rouge_needs_references(references: dict[str, list[str]] | None) -> None:
+    with pytest.raises(UserError, match="needs dialogues with references"):
+        load_reward("rouge", references=references)
