@@ -19,6 +19,7 @@ from detox.config import (
     find_preset,
 )
 from detox.errors import UserError
+from detox.pipeline.config import PipelineConfig, read_config
 from detox.tasks import Task, find_task
 
 if TYPE_CHECKING:
@@ -37,7 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"detox: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("detox: interrupted; runs continue from their last checkpoint with --resume.")
+        print(
+            "detox: interrupted; runs continue from their last checkpoint with --resume, "
+            "a pipeline by itself."
+        )
         return 130
     return 0
 
@@ -117,6 +121,15 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--study", default=f"runs/tune-{name}", help="folder of the study")
         add_options(command, kind)
         command.set_defaults(run=_tune, kind=name)
+    pipeline = commands.add_parser("pipeline", help="reward model, PPO, inference, evaluation")
+    pipeline.add_argument("config", type=Path, help="YAML file of the settings")
+    pipeline.add_argument("--fresh", action="store_true", help="run every stage, cached or not")
+    add_options(pipeline, PipelineConfig)
+    pipeline.set_defaults(run=_pipeline)
+    example = commands.add_parser("pipeline-data", help="data for a first pipeline")
+    example.add_argument("--output", type=Path, default=Path("runs/pipeline-data"), help="folder")
+    example.add_argument("--seed", type=int, default=0, help="seed of the candidates' slots")
+    example.set_defaults(run=_pipeline_data)
     learning = commands.add_parser("learning", help="is a run learning?")
     learning.add_argument("folder", type=Path, help="output folder of sft or ppo")
     learning.set_defaults(run=_learning)
@@ -341,6 +354,20 @@ def _tune(arguments: argparse.Namespace) -> None:
     config = chosen_options(arguments, getattr(find_preset(arguments.preset), arguments.kind))
     best = tune(config, arguments.trials, Path(arguments.study), arguments.limit, _tell)
     print(f"best: {best['best_value']}\n{best['command']}\nstudy in {arguments.study}")
+
+
+def _pipeline(arguments: argparse.Namespace) -> None:
+    from detox.pipeline.run import run_pipeline
+
+    names = [field.name for field in fields(PipelineConfig)]
+    given = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
+    run_pipeline(read_config(arguments.config, given), arguments.fresh, _tell)
+
+
+def _pipeline_data(arguments: argparse.Namespace) -> None:
+    from detox.pipeline.example import write_example
+
+    write_example(arguments.output, arguments.seed, _tell)
 
 
 def _learning(arguments: argparse.Namespace) -> None:

@@ -261,6 +261,36 @@ class ClassifierConfig:
 
 
 @dataclass(frozen=True)
+class RewardConfig:
+    """Training of a reward model from pairs of responses."""
+
+    base: str = option(EMBEDDED, "encoder: 'embedded', a hub name or a folder")
+    output: str = option("runs/reward", "folder of the adapter and its card")
+    epochs: int = option(4, "passes over the picks")
+    steps: int = option(0, "optimizer steps in place of epochs; 0 takes the epochs")
+    batch_size: int = option(16, "pairs a step")
+    lr: float = option(5e-4, "peak learning rate, decayed linearly")
+    lora_r: int = option(16, "rank of the adapter")
+    center: float = option(0.01, "pull of the rewards' mean towards 0 (center_rewards_coefficient)")
+    held_out: float = option(0.2, "share of the dialogues kept for measuring accuracy")
+    max_tokens: int = option(384, "longest prompt + response in tokens; the start is cut")
+    seed: int = option(0, "seed of weights, order and the held-out dialogues")
+
+    def __post_init__(self) -> None:
+        _require(0 < self.held_out < 1, "held_out must lie between 0 and 1.")
+        _require(
+            self.epochs >= 1 and self.batch_size >= 1 and self.lr > 0,
+            "epochs and batch_size must be at least 1, lr above 0.",
+        )
+        _require(self.steps >= 0, "steps must be 0 (take the epochs) or a positive number.")
+        _require(
+            self.lora_r >= 1 and self.max_tokens >= 1,
+            "lora_r and max_tokens must be at least 1.",
+        )
+        _require_seed(self.seed)
+
+
+@dataclass(frozen=True)
 class Preset:
     """A named choice of models and of the settings they are tuned with."""
 

@@ -38,41 +38,76 @@ def compare_policies(
     by the dialogue and ``kept`` from the references. What cannot be measured is null. Sample k
     is drawn with the seed of ``sampling`` plus k.
     """
+    total = 2 * samples * len(dialogues)
+    sides = []
+    for number, policy in enumerate((before, after)):
+
+        def tell(finished: int, _: int, earlier: int = number * samples * len(dialogues)) -> None:
+            done(earlier + finished, total)
+
+        sides.append(respond(policy, dialogues, judge, sampling, tell, samples, task))
+    return pair_up(dialogues, sides[0], sides[1], task)
+
+
+def respond(
+    policy: Policy,
+    dialogues: Dataset,
+    judge: HateClassifier,
+    sampling: Sampling,
+    done: Done = lambda finished, total: None,
+    samples: int = 1,
+    task: Task = SUMMARIZE,
+) -> list[Row]:
+    """What one policy answers and what is measured of it: all dialogues, ``samples`` times over.
+
+    One side of ``compare_policies``, for when one policy meets several others.
+    """
     queries = prompts(dialogues, task)
-    total = 2 * samples * len(queries)
-    rows: list[Row] = []
+    found: list[Row] = []
     for sample in range(samples):
+
+        def tell(finished: int, _: int, earlier: int = sample * len(queries)) -> None:
+            done(earlier + finished, samples * len(queries))
+
         drawn = replace(sampling, seed=sampling.seed + sample)
-        sides = []
-        for number, policy in enumerate((before, after)):
+        found += measured(policy, generate(policy, queries, drawn, done=tell), dialogues, judge)
+    return found
 
-            def tell(finished: int, _: int, earlier: int = 2 * sample + number) -> None:
-                done(earlier * len(queries) + finished, total)
 
-            texts = generate(policy, queries, drawn, done=tell)
-            sides.append(_side(policy, texts, dialogues, judge))
-        rows += [
+def pair_up(
+    dialogues: Dataset, before: Sequence[Row], after: Sequence[Row], task: Task = SUMMARIZE
+) -> list[Row]:
+    """Rows of ``compare_policies`` from what two policies ``respond``ed to ``dialogues``.
+
+    The rows hold copies, so that ``before`` may be paired again.
+    """
+    queries = prompts(dialogues, task)
+    rows = []
+    for place, (first, second) in enumerate(zip(before, after, strict=True)):
+        sample, number = divmod(place, len(queries))
+        item = dialogues[number]
+        rows.append(
             {
                 "id": item["id"],
                 "sample": sample,
                 "dialogue": item["dialogue"],
-                "prompt": query,
+                "prompt": queries[number],
                 "topic": item["topic"],
                 "tone": item["tone"],
                 "rude": is_rude(item),
                 "split": item["split"],
-                "before": first,
-                "after": second,
+                "before": dict(first),
+                "after": dict(second),
                 "reward_diff": round(second["reward"] - first["reward"], 4),
             }
-            for item, query, first, second in zip(dialogues, queries, *sides, strict=True)
-        ]
+        )
     return rows
 
 
-def _side(
+def measured(
     policy: Policy, texts: Sequence[str], dialogues: Dataset, judge: HateClassifier
 ) -> list[Row]:
+    """What is measured of each of ``texts``, the responses of ``policy`` to ``dialogues``."""
     scores = judge.rate(texts)
     return [
         {

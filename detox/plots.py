@@ -69,20 +69,21 @@ def differences(rows: Sequence[Row], key: str, label: str) -> str:
 def curves(steps: Sequence[Row]) -> list[str]:
     """Reward, KL and response length of a PPO run, step by step: a plot each."""
     return [
-        _curve(steps, "env/reward_mean", "mean reward", AFTER),
-        _curve(steps, "objective/kl", "KL, nats a response", BEFORE),
-        _curve(steps, "tokens/response_mean", "response, tokens", INK),
+        curve(steps, "env/reward_mean", "mean reward", AFTER),
+        curve(steps, "objective/kl", "KL, nats a response", BEFORE),
+        curve(steps, "tokens/response_mean", "response, tokens", INK),
     ]
 
 
-def _curve(steps: Sequence[Row], key: str, label: str, colour: str) -> str:
+def curve(steps: Sequence[Row], key: str, label: str, colour: str, time: str = "PPO step") -> str:
+    """``key`` of a run over ``time``, step by step and smoothed."""
     at = [row["step"] for row in steps]
     values = [np.nan if row.get(key) is None else row[key] for row in steps]
 
     def draw(axes: Axes) -> None:
         axes.plot(at, values, color=colour, alpha=0.35, lw=1)
         axes.plot(at, _smooth(values), color=colour, lw=1.8)
-        axes.set(xlabel="PPO step", ylabel=label)
+        axes.set(xlabel=time, ylabel=label)
 
     return _svg(draw, f"Training curve: {label}")
 

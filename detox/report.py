@@ -53,20 +53,27 @@ def write_report(folder: Path, steps: Sequence[Row] = ()) -> Path:
     results or the page cannot be written.
     """
     rows, about = read_results(folder)
+    title = f"{about['before']['policy']} → {about['after']['policy']}"
+    return save_page(folder / REPORT, title, body(rows, about, steps))
+
+
+def save_page(path: Path, title: str, content: str) -> Path:
+    """Writes ``content`` to ``path`` as a page that needs nothing else; returns the path.
+
+    Raises ``UserError`` when it cannot be written.
+    """
     sheets = ("colours.css", "page.css", "report.css")
     colours, *shapes = ((ASSETS / name).read_text("utf-8") for name in sheets)
     light, dark = colours.split(".dark {")
     # the app says by a class that it is dark, and a page by itself asks the system
     style = f"{light}@media (prefers-color-scheme: dark) {{ :root {{{dark}}}" + "".join(shapes)
-    title = f"{about['before']['policy']} → {about['after']['policy']}"
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)} · Detox Arena</title>"
         f"<style>{style}</style></head>"
-        f"<body><main>{body(rows, about, steps)}</main></body></html>\n"
+        f"<body><main>{content}</main></body></html>\n"
     )
-    path = folder / REPORT
     try:
         path.write_text(page, encoding="utf-8")
     except OSError as error:
@@ -86,8 +93,13 @@ def read_report(folder: Path) -> str:
     return found[1] if found else ""
 
 
-def body(rows: Sequence[Row], about: dict[str, Any], steps: Sequence[Row] = ()) -> str:
-    """The report as HTML; every text of a dialogue or a policy is escaped."""
+def body(
+    rows: Sequence[Row], about: dict[str, Any], steps: Sequence[Row] = (), lab: bool = True
+) -> str:
+    """The report as HTML; every text of a dialogue or a policy is escaped.
+
+    ``lab`` sets the numbers beside those of the notebook that this project descends from.
+    """
     groups = about["groups"]
     parts = (
         _head(rows, about),
@@ -95,7 +107,7 @@ def body(rows: Sequence[Row], about: dict[str, Any], steps: Sequence[Row] = ()) 
         _tables(groups),
         _charts(rows, groups, steps),
         _pairs(rows),
-        _lab(groups),
+        _lab(groups) if lab else "",
         _made(about),
     )
     return f'<div class="da-report">{"".join(parts)}</div>'

@@ -36,8 +36,9 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     groups = {
         "all": list(rows),
         "rude": [row for row in rows if row["rude"]],
-        "others": [row for row in rows if not row["rude"]],
     }
+    if groups["rude"]:  # else the others are all
+        groups["others"] = [row for row in rows if not row["rude"]]
     return {name: _group(chosen) for name, chosen in groups.items() if chosen}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +42,14 @@ def train_ppo(
     tell: Tell = print,
     source: RewardSource | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    queries: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Tunes an adapter on ``config.policy`` against a reward; writes it to ``config.output``.
 
     The policy's own adapters are merged first, so that the reference, the policy with the new
     adapter disabled, is the policy the run starts from and the first KL is exactly 0.
-    ``source`` overrides ``config.reward``; ``should_stop`` is asked before every step.
+    ``source`` overrides ``config.reward``; ``should_stop`` is asked before every step;
+    ``queries``, whole prompts, take the place of those made from ``config.data``.
 
     Returns the adapter's lineage. A run that diverges (KL above ``kl_stop``, NaN, Inf) or
     collapses (``detox.collapse.collapsed``) ends with its last good checkpoint and says so under
@@ -60,22 +62,18 @@ def train_ppo(
         tell = processes.silent
     processes.share(config.mini_batch_size, "mini_batch_size")
     state, tokenizer = _start(config, tell)
-    task = find_task(config.task)
-    dialogues = load_dialogues(config.data, "train", task)
-    dialogues = filter_by_length(dialogues, config.min_dialogue_chars, config.max_dialogue_chars)
-    queries = prompts(dialogues, task)
-    known = dict(zip(queries, dialogues["references"], strict=True))
-    reward = source or load_reward(config.reward, config.scope, known)
+    asked, references = _dialogues(config) if queries is None else (list(queries), {})
+    reward = source or load_reward(config.reward, config.scope, references)
     if resume:
         restore(state, folder, reward, config)
     elif isinstance(reward, MixedReward):
-        _standardise(reward, state.model, tokenizer, queries, config)
+        _standardise(reward, state.model, tokenizer, asked, config)
     log = RunLog(folder, state.step) if processes.is_main() else None
     processes.wait()
     if not resume:
         # from here on there is a good state of this run to go back to, and none of an earlier one
         save_checkpoint(state, folder, reward, config)
-    tell(f"{len(queries)} dialogues; reward {json.dumps(reward.describe())}")
+    tell(f"{len(asked)} prompts; reward {json.dumps(reward.describe())}")
     stopped = ""
     seen = read_metrics(folder)
     while state.step < config.steps:
@@ -83,7 +81,7 @@ def train_ppo(
             stopped = "asked to stop"
             break
         try:
-            stats = ppo_step(state, tokenizer, reward, queries, config)
+            stats = ppo_step(state, tokenizer, reward, asked, config)
             state.step += 1
             if log:
                 log.write(state.step, stats)
@@ -139,6 +137,15 @@ def _start(config: PpoConfig, tell: Tell) -> tuple[State, Any]:
     optimizer = torch.optim.Adam(parameters, lr=config.lr)
     mixed = config.mixed_precision == "bf16"
     return State(model, head, optimizer, config.kl_coef, mixed=mixed), policy.tokenizer
+
+
+def _dialogues(config: PpoConfig) -> tuple[list[str], dict[str, list[str]]]:
+    """The prompts of ``config.data``, and the references of each."""
+    task = find_task(config.task)
+    dialogues = load_dialogues(config.data, "train", task)
+    dialogues = filter_by_length(dialogues, config.min_dialogue_chars, config.max_dialogue_chars)
+    asked = prompts(dialogues, task)
+    return asked, dict(zip(asked, dialogues["references"], strict=True))
 
 
 def _standardise(

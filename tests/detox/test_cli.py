@@ -14,6 +14,7 @@ import pytest
 from detox import cli
 from detox.config import ClassifierConfig, PpoConfig, Sampling, SftConfig
 from detox.models.sources import SHIPPED
+from detox.pipeline.config import PipelineConfig
 from detox.rewards import load_classifier_reward
 from detox.runlog import read_metrics
 from tests.conftest import WriteDialogues
@@ -380,6 +381,7 @@ def test_an_interrupted_run_says_how_to_go_on(
         (["classifier"], ClassifierConfig),
         (["compare", "-"], Sampling),
         (["evaluate"], Sampling),
+        (["pipeline", "p.yaml"], PipelineConfig),
     ],
 )
 def test_every_setting_is_an_option(command: list[str], kind: type) -> None:
@@ -393,7 +395,7 @@ def test_every_setting_is_an_option(command: list[str], kind: type) -> None:
 
 def test_every_command_explains_itself(capsys: Capture) -> None:
     commands = ("compare", "prompt", "score", "evaluate", "classifier", "sft", "ppo", "interpolate")
-    commands += ("quality",)
+    commands += ("quality", "pipeline", "pipeline-data")
     for command in commands:
         with pytest.raises(SystemExit) as ended:
             cli.main([command, "--help"])

@@ -14,10 +14,11 @@ import torch
 from torch.testing import assert_close
 
 from detox import cli as detox_cli
-from detox.config import PpoConfig
+from detox.config import PpoConfig, RewardConfig
 from detox.errors import UserError
 from detox.models import LINEAGE, parameter_counts
 from detox.ppo.trainer import train_ppo
+from detox.reward_model import accuracy
 from detox.rewards import MixedReward, PreferenceReward, load_reward
 from detox.runlog import read_metrics
 from labeling import cli
@@ -25,7 +26,7 @@ from labeling.batches import add_pairs
 from labeling.export import select, snapshot_hash
 from labeling.formats import decided
 from labeling.queue import next_pair, submit
-from labeling.reward_model import RewardConfig, accuracy, train_reward_model
+from labeling.reward_model import train_reward_model
 from labeling.store import Store, open_store
 from tests.conftest import WriteDialogues
 
@@ -314,6 +315,7 @@ def test_the_number_of_trainable_parameters_is_small(
         {"held_out": 0.0},
         {"held_out": 1.0},
         {"epochs": 0},
+        {"steps": -1},
         {"batch_size": 0},
         {"lr": 0.0},
         {"lora_r": 0},
