@@ -40,6 +40,8 @@ class Settings:
     """DETOX_LABEL: the classifier's label to reward, where none is called not-hate."""
     results: Path = RESULTS
     """DETOX_RESULTS: folder of results computed beforehand."""
+    runs: Path = Path("runs")
+    """DETOX_RUNS: folder where the commands write, whose reports the Evaluate tab shows."""
 
     @classmethod
     def from_env(cls) -> Settings:
@@ -52,6 +54,7 @@ class Settings:
             env.get("DETOX_CLASSIFIER") or default.classifier,
             env.get("DETOX_LABEL") or default.label,
             Path(env.get("DETOX_RESULTS") or default.results),
+            Path(env.get("DETOX_RUNS") or default.runs),
         )
 
 
@@ -80,7 +83,7 @@ def build_app(settings: Settings, bench: Workbench | None = None) -> gr.Blocks:
             with gr.Tab("Playground", id="playground"):
                 playground_tab(bench)
             with gr.Tab("Evaluate", id="evaluate"):
-                evaluate_tab(bench, settings.results)
+                evaluate_tab(bench, settings.results, settings.runs)
             with gr.Tab("Label", id="label"):
                 labeling_ui.label_tab(settings.database)
             with gr.Tab("Results", id="results"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -20,6 +21,7 @@ matplotlib.rcParams |= {
     "axes.spines.right": False,
 }
 
+ASSETS = Path(__file__).parent / "assets"
 # matplotlib draws in these, and the page's own variables take their place.
 INK, MUTED, LINE = "#010203", "#040506", "#070809"
 BEFORE, AFTER = "#0a0b0c", "#0d0e0f"
@@ -88,6 +90,47 @@ def curve(steps: Sequence[Row], key: str, label: str, colour: str, time: str = "
     return _svg(draw, f"Training curve: {label}")
 
 
+def losses(steps: Sequence[Row]) -> list[str]:
+    """Loss, validation loss and accuracy of a supervised run: a plot for each that was logged."""
+    found = []
+    for key, label in (
+        ("loss", "loss"),
+        ("validation_loss", "validation loss"),
+        ("accuracy", "accuracy of a batch"),
+        ("held_out_accuracy", "held-out accuracy"),
+    ):
+        known = [row for row in steps if row.get(key) is not None]
+        if len(known) > 1:
+            found.append(curve(known, key, label, AFTER, "step"))
+    return found
+
+
+def search(trials: Sequence[Row], label: str, lower: bool) -> str:
+    """Each trial's ``value`` by its ``number``, the best so far, and where ``pruned`` ended."""
+    ended = [row for row in trials if not row["pruned"]]
+
+    def draw(axes: Axes) -> None:
+        axes.scatter(*_points(ended), color=AFTER, s=24, label="ended")
+        axes.scatter(
+            *_points([row for row in trials if row["pruned"]]),
+            color=BEFORE,
+            marker="x",
+            s=24,
+            label="cut short, its last value",
+        )
+        if ended:
+            best = (np.minimum if lower else np.maximum).accumulate([r["value"] for r in ended])
+            axes.step(_points(ended)[0], best, where="post", color=AFTER, lw=1, label="best so far")
+        axes.set(xlabel="trial", ylabel=label)
+        _legend(axes)
+
+    return _svg(draw, f"Search: {label} of each trial")
+
+
+def _points(trials: Sequence[Row]) -> tuple[list[float], list[float]]:
+    return [row["number"] for row in trials], [row["value"] for row in trials]
+
+
 def frontier(steps: Sequence[Row]) -> str:
     """Reward against KL over a PPO run: what each nat of distance bought."""
     known = [row for row in steps if row.get("objective/kl") is not None]
@@ -100,6 +143,16 @@ def frontier(steps: Sequence[Row]) -> str:
         axes.set(xlabel="KL from the reference, nats a response", ylabel="mean reward")
 
     return _svg(draw, "Reward against KL")
+
+
+def standalone(svg: str) -> str:
+    """``svg`` as a file of its own, in the colours of the light page."""
+    light = (ASSETS / "colours.css").read_text("utf-8").partition(".dark {")[0]
+    for name in _VARIABLES.values():
+        found = re.search(rf"--da-{name}: (#\w+);", light)
+        assert found, f"colours.css has no --da-{name}"
+        svg = svg.replace(f"var(--da-{name})", found[1])
+    return svg
 
 
 def _known(rows: Sequence[Row], side: str, key: str) -> list[float]:

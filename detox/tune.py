@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from matplotlib.figure import Figure
 
+from detox import plots
 from detox.config import PpoConfig, Sampling, SftConfig
 from detox.data import load_dialogues
 from detox.errors import UserError
@@ -29,7 +29,7 @@ from detox.sft import train_sft
 from detox.tasks import find_task
 
 Tell = Callable[[str], None]
-STUDY = "study.db"
+STUDY, BEST = "study.db", "best.json"
 # Points of ROUGE-1 that a reward may cost before they count against it, one logit a point.
 FREE_ROUGE = 1.0
 
@@ -196,31 +196,34 @@ def _write(study: optuna.Study, config: Any, folder: Path) -> dict[str, Any]:
     }
     try:
         study.trials_dataframe().to_csv(folder / "trials.csv", index=False)
-        (folder / "best.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        _history(study).savefig(folder / "history.svg")
+        (folder / BEST).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        (folder / "history.svg").write_text(plots.standalone(_history(study)), encoding="utf-8")
     except OSError as error:
         raise UserError(f"The study cannot be written to {folder}: {error.strerror}.") from error
     return content
 
 
-def _history(study: optuna.Study) -> Figure:
-    """Every trial's value by its number, the best so far, and where pruned ones ended."""
-    figure = Figure(figsize=(7, 3.5), layout="constrained")
-    axes = figure.add_subplot()
+def read_study(folder: Path) -> tuple[dict[str, Any], str]:
+    """``best.json`` of the study in ``folder``, and its history as SVG in the page's variables.
+
+    Raises ``UserError`` when there is no study.
+    """
+    if not (folder / STUDY).is_file():
+        raise UserError(f"There is no study in {folder}: run 'python -m detox tune' first.")
+    best: dict[str, Any] = json.loads((folder / BEST).read_text(encoding="utf-8"))
+    storage = f"sqlite:///{folder / STUDY}"
+    return best, _history(optuna.load_study(study_name=best["study"], storage=storage))
+
+
+def _history(study: optuna.Study) -> str:
+    """Every trial's value by its number; of a pruned one its last, if it came to any."""
+    found = []
+    for trial in study.get_trials(deepcopy=False):
+        pruned = trial.state == optuna.trial.TrialState.PRUNED
+        values = trial.intermediate_values
+        value = values[max(values)] if pruned and values else trial.value
+        if value is not None and trial.state.is_finished():
+            found.append({"number": trial.number, "value": value, "pruned": pruned})
     lower = study.direction == optuna.study.StudyDirection.MINIMIZE
-    best: list[tuple[int, float]] = []
-    for trial in study.trials:
-        if trial.state == optuna.trial.TrialState.COMPLETE and trial.value is not None:
-            axes.scatter(trial.number, trial.value, color="#0c746b", s=24)
-            former = best[-1][1] if best else trial.value
-            best.append((trial.number, (min if lower else max)(former, trial.value)))
-        elif trial.state == optuna.trial.TrialState.PRUNED and trial.intermediate_values:
-            last = trial.intermediate_values[max(trial.intermediate_values)]
-            axes.scatter(trial.number, last, color="#b0521a", marker="x", s=24)
-    if best:
-        axes.step(*zip(*best, strict=True), where="post", color="#0c746b", lw=1)
-    axes.set(
-        xlabel="trial (x: pruned, its last value)",
-        ylabel="validation loss" if lower else "validation reward, less lost ROUGE",
-    )
-    return figure
+    label = "validation loss" if lower else "validation reward, less lost ROUGE"
+    return plots.search(found, label, lower)

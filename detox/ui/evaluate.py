@@ -14,6 +14,7 @@ from detox.data import load_dialogues
 from detox.errors import UserError
 from detox.report import REPORT, read_report, training_curves, write_report
 from detox.results import Row, write_results
+from detox.runs import Run, find_run, find_runs, run_page
 from detox.ui import html
 from detox.ui.manners import polite
 from detox.ui.one import QUICK, versions
@@ -22,6 +23,7 @@ from detox.workbench import Status, Workbench
 
 FILES = (REPORT, "summary.json", "compare.csv", "compare.jsonl")
 MOST = 60
+SHIPPED = "what ships"
 NOTHING = html.empty(
     "No report yet",
     "<code>python -m detox evaluate</code> writes one into the folder that "
@@ -29,8 +31,11 @@ NOTHING = html.empty(
 )
 
 
-def evaluate_tab(bench: Workbench, results: Path) -> None:
-    """Builds the tab; ``results`` is a folder written by ``detox evaluate``."""
+def evaluate_tab(bench: Workbench, results: Path, runs: Path) -> None:
+    """Builds the tab.
+
+    ``results`` is a folder written by ``detox evaluate``, ``runs`` one where the commands write.
+    """
     shelf = TemporaryDirectory(prefix="detox-evaluate-")  # kept by the handlers, gone with the app
     with gr.Accordion("Evaluate two versions now", open=False, elem_id="evaluate-now"):
         before, swap, after = versions(bench, "evaluate-")
@@ -42,6 +47,16 @@ def evaluate_tab(bench: Workbench, results: Path) -> None:
                 1, 5, 1, step=1, label="Responses of each version to each", min_width=180
             )
         go = gr.Button("Evaluate", variant="primary", elem_id="evaluate-go")
+    with gr.Row(elem_classes="da-controls", elem_id="evaluate-runs"):
+        chosen = gr.Dropdown(
+            _choices(runs),
+            value=SHIPPED,
+            label="Report",
+            info="Evaluations, tables, searches and trainings, the latest first",
+            min_width=220,
+            scale=4,
+        )
+        again = gr.Button("Look again", scale=0, min_width=120)
     report = gr.HTML(_shipped(results), elem_id="report", apply_default_css=False)
     files = gr.Files(
         _files(results), label="Report, numbers and rows", interactive=False, elem_id="report-files"
@@ -61,6 +76,24 @@ def evaluate_tab(bench: Workbench, results: Path) -> None:
             else:
                 yield read_report(folder), _files(folder)
 
+    @polite
+    def report_of(report: str) -> tuple[str, Any]:
+        """The page of what ships or of a run, and its files."""
+        if report == SHIPPED:
+            return _shipped(results), _files(results)
+        run = find_run(runs, report)
+        return run_page(run), _takeaway(run)
+
+    @polite
+    def look_again(report: str) -> tuple[Any, str, Any]:
+        """The reports there are now, and the chosen one as it is now."""
+        choices = _choices(runs)
+        kept = report if report in [name for _, name in choices] else SHIPPED
+        return gr.Dropdown(choices, value=kept), *report_of(kept)
+
+    shown = [report, files]
+    chosen.input(report_of, [chosen], shown, api_name="report", show_progress="hidden")
+    again.click(look_again, [chosen], [chosen, *shown], api_name="reports", show_progress="hidden")
     go.click(
         report_now,
         [before, after, count, samples],
@@ -105,6 +138,18 @@ def evaluated(
     write_results(folder, rows, origin | {"samples": samples})
     write_report(folder, training_curves(bench.specs[after]))
     yield Status(True, 1.0, "done"), folder
+
+
+def _choices(runs: Path) -> list[tuple[str, str]]:
+    return [(SHIPPED, SHIPPED)] + [
+        (f"{run.name} · {run.kind}", run.name) for run in find_runs(runs)
+    ]
+
+
+def _takeaway(run: Run) -> list[str] | None:
+    # gradio hands out nothing from outside the folder it was started in
+    here = Path.cwd().resolve()
+    return [str(path) for path in run.files if path.resolve().is_relative_to(here)] or None
 
 
 def _shipped(results: Path) -> str:

@@ -86,7 +86,13 @@ def tiny_settings(
     }
     write_results(folder / "results", rows, about)
     write_report(folder / "results")
-    return Settings(folder / "picks.db", policies, str(tiny_classifier), results=folder / "results")
+    return Settings(
+        folder / "picks.db",
+        policies,
+        str(tiny_classifier),
+        results=folder / "results",
+        runs=folder / "runs",
+    )
 
 
 @pytest.fixture(scope="session")

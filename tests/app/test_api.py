@@ -23,6 +23,8 @@ OURS = {
     "/evaluate",
     "/example",
     "/prompt",
+    "/report",
+    "/reports",
     "/status",
 }
 
@@ -179,3 +181,23 @@ def test_an_evaluation_on_the_spot(client: Client) -> None:
     ]
     with pytest.raises(AppError, match="greater than maximum value 60"):
         client.predict("before", "after", 500, 1, api_name="/evaluate")
+
+
+def test_runs_can_be_read_as_they_grow(client: Client, arena: Visit) -> None:
+    shipped, _ = client.predict("what ships", api_name="/report")
+    assert "paired responses" in shipped
+    folder = arena.settings.runs / "sft"
+    folder.mkdir(parents=True)
+    for steps in (3, 5):
+        rows = [f'{{"step": {n}, "loss": 2.5, "seconds": 60}}\n' for n in range(1, steps + 1)]
+        (folder / "metrics.jsonl").write_text("".join(rows))
+        choices, *_ = client.predict("what ships", api_name="/reports")
+        assert ["sft · training", "sft"] in choices["choices"]
+        for page in (
+            client.predict("sft", api_name="/report")[0],
+            client.predict("sft", api_name="/reports")[1],
+        ):
+            assert f"{steps} steps so far" in page
+    for name in ("../sft", "/etc"):
+        with pytest.raises(AppError):
+            client.predict(name, api_name="/report")
