@@ -56,7 +56,7 @@ def evaluate_tab(bench: Workbench, results: Path, runs: Path) -> None:
             min_width=220,
             scale=4,
         )
-        again = gr.Button("Look again", scale=0, min_width=120)
+        again = gr.Button("Look again", size="sm", scale=0, min_width=120)
     report = gr.HTML(_shipped(results), elem_id="report", apply_default_css=False)
     files = gr.Files(
         _files(results), label="Report, numbers and rows", interactive=False, elem_id="report-files"
