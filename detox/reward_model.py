@@ -101,7 +101,7 @@ def fit_reward_model(
         ),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
-        callbacks=[_Recorder(log, tell, held_out, tokenizer)],
+        callbacks=[_Recorder(log, tell, held_out, tokenizer, config.max_tokens)],
         peft_config=LoraConfig(
             r=config.lora_r,
             lora_alpha=2 * config.lora_r,
@@ -113,7 +113,7 @@ def fit_reward_model(
     trainer.train()
     log.close()
     trained: Any = trainer.model
-    judge = PreferenceReward(trained, tokenizer, config.output)
+    judge = PreferenceReward(trained, tokenizer, config.output, config.max_tokens)
     lineage = {
         "kind": "preference",
         "base": config.base,
@@ -153,9 +153,15 @@ class _Recorder(TrainerCallback):
     """
 
     def __init__(
-        self, log: RunLog, tell: Tell, held_out: Sequence[Pair], tokenizer: PreTrainedTokenizerBase
+        self,
+        log: RunLog,
+        tell: Tell,
+        held_out: Sequence[Pair],
+        tokenizer: PreTrainedTokenizerBase,
+        max_tokens: int,
     ) -> None:
         self.log, self.tell, self.held_out, self.tokenizer = log, tell, held_out, tokenizer
+        self.max_tokens = max_tokens
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any
@@ -174,7 +180,7 @@ class _Recorder(TrainerCallback):
         # often enough for a trend to show
         if not self.held_out or state.global_step % max(1, args.max_steps // FEWEST):
             return
-        found = gaps(PreferenceReward(model, self.tokenizer, ""), self.held_out)
+        found = gaps(PreferenceReward(model, self.tokenizer, "", self.max_tokens), self.held_out)
         model.train()
         margins = torch.tensor([float(row["margin"]) for row in self.held_out])
         numbers = {

@@ -13,7 +13,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from detox.errors import UserError
-from detox.models import EMBEDDED_FOLDER, load_classifier
+from detox.models import EMBEDDED_FOLDER, load_classifier, read_lineage
 from detox.rouge import rouge
 
 EMBEDDED_CLASSIFIER = EMBEDDED_FOLDER / "classifier"
@@ -106,19 +106,27 @@ class HateClassifier:
 class PreferenceReward:
     """The one output of a Bradley–Terry reward model trained on people's picks."""
 
-    def __init__(self, model: Any, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: PreTrainedTokenizerBase,
+        name: str,
+        max_tokens: int | None = None,
+    ) -> None:
+        """``max_tokens`` is where training cut its texts; the model's own limit if None."""
         if model.config.num_labels != 1:
             raise UserError(
                 f"'{name}' has {model.config.num_labels} outputs and a reward model has one: "
                 "train one with 'python -m labeling reward'."
             )
         self.model, self.tokenizer, self.name = model.eval(), tokenizer, name
+        self.max_tokens = max_tokens
         self.tokenizer.truncation_side = "left"
 
     def score(self, prompts: Sequence[str], responses: Sequence[str]) -> torch.Tensor:
         """The model's output for query + response, float32 [n]."""
         texts = in_scope(prompts, responses, "pair")
-        return class_logits(self.model, self.tokenizer, texts)[:, 0]
+        return class_logits(self.model, self.tokenizer, texts, self.max_tokens)[:, 0]
 
     def describe(self) -> dict[str, Any]:
         """Name and scope."""
@@ -201,12 +209,19 @@ def in_scope(prompts: Sequence[str], responses: Sequence[str], scope: str) -> li
 
 
 def class_logits(
-    model: Any, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    max_tokens: int | None = None,
 ) -> torch.Tensor:
-    """Logits, float32 [n, labels], of a sequence classifier, in the order of ``texts``."""
+    """Logits, float32 [n, labels], of a sequence classifier, in the order of ``texts``.
+
+    Texts are cut at ``max_tokens``, and where the model ends.
+    """
     if not texts:
         return torch.zeros(0, model.config.num_labels)
     limit = min(tokenizer.model_max_length, _positions(model))
+    limit = min(limit, max_tokens or limit)
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     logits = torch.empty(len(texts), model.config.num_labels)
     with torch.inference_mode():
@@ -258,7 +273,9 @@ def load_reward(
             raise UserError(
                 f"There is no reward model in {rest}: train one with 'python -m labeling reward'."
             )
-        return PreferenceReward(*load_classifier(rest), name=rest)
+        # what training did not read must not be scored either
+        cut = read_lineage(Path(rest)).get("config", {}).get("max_tokens")
+        return PreferenceReward(*load_classifier(rest), name=rest, max_tokens=cut)
     if spec == "rouge":
         return RougeReward(references or {})
     if kind == "mixed" and rest:

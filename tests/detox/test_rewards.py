@@ -315,3 +315,17 @@ def test_rouge_is_the_mean_of_three_over_the_references() -> None:
 def test_rouge_needs_references(references: dict[str, list[str]] | None) -> None:
     with pytest.raises(UserError, match="needs dialogues with references"):
         load_reward("rouge", references=references)
+
+
+def test_a_reward_model_reads_no_more_than_it_was_trained_on(
+    tiny_reward_model: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "reward"
+    shutil.copytree(tiny_reward_model, folder)
+    whole = load_reward(f"preference:{folder}")
+    (folder / "detox.json").write_text(json.dumps({"config": {"max_tokens": 6}}))
+    cut = load_reward(f"preference:{folder}")
+    prompts, responses = ["#Person1#: You are late again. "] * 2, ["Tom is late.", "soup"]
+    ends = ["ignored start of the dialogue " + prompt for prompt in prompts]
+    assert_close(cut.score(prompts, responses), cut.score(ends, responses))  # the end is read
+    assert not torch.allclose(whole.score(prompts, responses), whole.score(ends, responses))
