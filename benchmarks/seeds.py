@@ -46,7 +46,7 @@ HEAD = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("adapters", nargs="+", help="one adapter folder a seed")
+    parser.add_argument("adapters", nargs="+", help="one adapter a seed, FOLDER or NAME=FOLDER")
     parser.add_argument("--before", default="before")
     parser.add_argument("--data", default="embedded")
     parser.add_argument("--split", default="test")
@@ -55,7 +55,8 @@ def main() -> None:
     arguments = parser.parse_args()
     dialogues = load_dialogues(arguments.data, arguments.split)
     judge, sampling = load_classifier_reward(), Sampling()
-    names = {Path(folder).name: folder for folder in arguments.adapters}
+    named = [text.rpartition("=") for text in arguments.adapters]
+    names = {name or Path(folder).name: folder for name, _, folder in named}
     policies = load_policies({"before": arguments.before} | names)
 
     def answers(name: str) -> list[dict[str, Any]]:
@@ -73,8 +74,9 @@ def main() -> None:
         origin = about(
             policies["before"], policies[name], judge, sampling, arguments.data, arguments.split
         )
+        origin |= {"task": "summarize", "samples": arguments.samples}
         where = arguments.output / name
-        groups[name] = write_results(where, rows, origin | {"samples": arguments.samples})
+        groups[name] = write_results(where, rows, origin)
         write_report(where, training_curves(folder))
         pooled += rows
     groups[POOLED] = summarise(pooled)

@@ -85,9 +85,11 @@ def evaluate_tab(bench: Workbench, results: Path, runs: Path) -> None:
         return run_page(run), _takeaway(run)
 
     @polite
-    def look_again(report: str) -> tuple[Any, str, Any]:
+    def look_again(report: str | None) -> tuple[Any, Any, Any]:
         """The reports there are now, and the chosen one as it is now."""
         choices = _choices(runs)
+        if report is None:  # one that was made just now, and is in no folder
+            return gr.Dropdown(choices), gr.skip(), gr.skip()
         kept = report if report in [name for _, name in choices] else SHIPPED
         return gr.Dropdown(choices, value=kept), *report_of(kept)
 
@@ -101,6 +103,7 @@ def evaluate_tab(bench: Workbench, results: Path, runs: Path) -> None:
         api_name="evaluate",
         show_progress="hidden",
     )
+    go.click(lambda: None, None, [chosen], api_name="evaluate_unnamed", **QUICK)
     swap.click(
         lambda a, b: (b, a), [before, after], [before, after], api_name="evaluate_swap", **QUICK
     )

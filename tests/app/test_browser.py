@@ -169,3 +169,24 @@ def test_the_report_opens_at_once_and_another_can_be_made(arena: Visit, visitor:
         visitor.locator("#report-files a", has_text=re.compile("KB|B")).first.click()
     page = Path(started.value.path()).read_text(encoding="utf-8")
     assert page.startswith("<!doctype html>") and "5 paired responses" in page
+
+
+def test_a_training_can_be_watched_from_the_phone(arena: Visit, visitor: Any) -> None:
+    folder = arena.settings.runs / "watched"
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "metrics.jsonl"
+    log.write_text('{"step": 1, "loss": 3.0, "seconds": 60}\n{"step": 2, "loss": 2.0}\n')
+    visitor.goto(arena.url)
+    tab(visitor, "Evaluate")
+    visitor.set_viewport_size(PHONE)
+    visitor.get_by_role("button", name="Look again").click()
+    visitor.locator("#evaluate-runs input").click()
+    visitor.get_by_role("option", name="watched · training").click()
+    report = visitor.locator("#report")
+    expect(report).to_contain_text("2 steps so far")
+    expect(report.locator("svg")).to_have_count(1)
+    with log.open("a") as lines:
+        lines.write('{"step": 3, "loss": 1.5}\n')
+    visitor.get_by_role("button", name="Look again").click()
+    expect(report).to_contain_text("3 steps so far")
+    assert visitor.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
