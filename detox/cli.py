@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, asdict, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,7 @@ from detox.config import (
     EMBEDDED,
     PRESETS,
     ClassifierConfig,
-    PpoConfig,
     Sampling,
-    SftConfig,
     find_preset,
 )
 from detox.errors import UserError
@@ -102,24 +100,25 @@ def parser() -> argparse.ArgumentParser:
     add_options(classifier, ClassifierConfig)
     classifier.set_defaults(run=_classifier)
 
-    for name, kind, action, text in (
-        ("sft", SftConfig, _sft, "teach a base model to summarize (LoRA)"),
-        ("ppo", PpoConfig, _ppo, "tune a policy against a reward, leashed by KL"),
+    usual = find_preset(EMBEDDED)
+    for name, defaults, action, text in (
+        ("sft", usual.sft, _sft, "teach a base model to summarize (LoRA)"),
+        ("ppo", usual.ppo, _ppo, "tune a policy against a reward, leashed by KL"),
     ):
         command = commands.add_parser(name, help=text)
         command.add_argument("--preset", default=EMBEDDED, help=f"one of {', '.join(PRESETS)}")
         command.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
-        add_options(command, kind)
+        add_options(command, defaults)
         command.set_defaults(run=action)
     search = commands.add_parser("tune", help="search hyper-parameters of sft or ppo (Optuna)")
     kinds = search.add_subparsers(required=True, metavar="sft|ppo")
-    for name, kind in (("sft", SftConfig), ("ppo", PpoConfig)):
+    for name, defaults in (("sft", usual.sft), ("ppo", usual.ppo)):
         command = kinds.add_parser(name, help=f"search settings of {name}")
         command.add_argument("--preset", default=EMBEDDED, help=f"one of {', '.join(PRESETS)}")
         command.add_argument("--trials", type=int, default=12, help="trials in all, pruned or not")
         command.add_argument("--limit", type=int, default=40, help="validation dialogues (ppo)")
         command.add_argument("--study", default=f"runs/tune-{name}", help="folder of the study")
-        add_options(command, kind)
+        add_options(command, defaults)
         command.set_defaults(run=_tune, kind=name)
     pipeline = commands.add_parser("pipeline", help="reward model, PPO, inference, evaluation")
     pipeline.add_argument("config", type=Path, help="YAML file of the settings")
@@ -162,17 +161,20 @@ def _add_classifier(command: argparse.ArgumentParser) -> None:
     command.add_argument("--label", default=None, help="label to reward, if its name says nothing")
 
 
-def add_options(command: argparse.ArgumentParser, kind: type) -> None:
-    """Makes each field of the configuration ``kind`` an option that is absent unless given."""
+def add_options(command: argparse.ArgumentParser, kind: Any) -> None:
+    """Makes each field of a configuration an option that is absent unless given.
+
+    ``kind`` is the class, or an instance whose values are the defaults that the help tells.
+    """
     for field in fields(kind):
-        assert field.default is not MISSING
+        default = getattr(kind, field.name)
         command.add_argument(
             "--" + field.name.replace("_", "-"),
-            type=type(field.default),
+            type=type(default),
             default=argparse.SUPPRESS,
-            metavar=type(field.default).__name__.upper(),
+            metavar=type(default).__name__.upper(),
             # argparse would take a per cent sign for a place to fill in
-            help=f"{field.metadata['help']} (default {field.default!r})".replace("%", "%%"),
+            help=f"{field.metadata['help']} (default {default!r})".replace("%", "%%"),
         )
 
 

@@ -310,8 +310,13 @@ _FLAN_PPO = PpoConfig(
     policy=_FLAN, reward=f"classifier:{ROBERTA}", data="knkarthick/dialogsum", **_FLAN_LORA
 )
 
+# What the shipped "after" was tuned with: the classifier alone would be content with silence.
+_EMBEDDED_PPO = PpoConfig(
+    reward="mixed:classifier=1.5,rouge=1.5", steps=40, lr=2e-4, kl_target=6.0, kl_horizon=300
+)
+
 PRESETS = {
-    EMBEDDED: Preset(EMBEDDED, "before", "after", "classifier", SftConfig(), PpoConfig()),
+    EMBEDDED: Preset(EMBEDDED, "before", "after", "classifier", SftConfig(), _EMBEDDED_PPO),
     "flan-t5": Preset("flan-t5", _FLAN, None, f"classifier:{ROBERTA}", _FLAN_SFT, _FLAN_PPO),
     # The lab's exact settings, for those who want its run with a correct PPO.
     "notebook": Preset(
