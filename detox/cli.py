@@ -100,7 +100,7 @@ def parser() -> argparse.ArgumentParser:
     add_options(classifier, ClassifierConfig)
     classifier.set_defaults(run=_classifier)
 
-    usual = find_preset(EMBEDDED)
+    usual = PRESETS[EMBEDDED]
     for name, defaults, action, text in (
         ("sft", usual.sft, _sft, "teach a base model to summarize (LoRA)"),
         ("ppo", usual.ppo, _ppo, "tune a policy against a reward, leashed by KL"),
