@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=${PYTHON:-.venv/bin/python}
 common=(--task sentiment --steps 40 --mixed-precision "${MIXED:-bf16}")
 
-$python -m detox tune sft "${common[@]}" --validate-every 10 --trials 12 \
+$python -m detox tune sft "${common[@]}" --validate-every 10 --trials 8 \
     --study runs/sentiment/search
 $python -m detox sft "${common[@]}" --method full --lr 5e-5 --output runs/sentiment/full
 $python -m detox sft "${common[@]}" --method lora --lr 4e-4 --output runs/sentiment/lora

@@ -3,11 +3,11 @@
 #
 #     benchmarks/summarizer.sh DIALOGSUM_TRAIN.jsonl DIALOGSUM_EVAL.jsonl
 #
-# STEPS (60) steps of 8 for both methods. Results lie in runs/quality.
+# STEPS (40) steps of 8 for both methods. Results lie in runs/quality.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=${PYTHON:-.venv/bin/python}
-common=(--data "embedded,$1" --references all --steps "${STEPS:-60}" --max-prompt-tokens 320
+common=(--data "embedded,$1" --references all --steps "${STEPS:-40}" --max-prompt-tokens 320
     --mixed-precision "${MIXED:-bf16}")
 
 $python -m detox sft "${common[@]}" --method full --lr 5e-5 --output runs/full

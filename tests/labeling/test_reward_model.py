@@ -14,7 +14,7 @@ import torch
 from torch.testing import assert_close
 
 from detox import cli as detox_cli
-from detox.config import PpoConfig, RewardConfig
+from detox.config import PpoConfig, RewardConfig, find_preset
 from detox.errors import UserError
 from detox.models import LINEAGE, parameter_counts
 from detox.ppo.trainer import train_ppo
@@ -345,7 +345,8 @@ def test_the_command(
 
 @pytest.fixture
 def ppo(tiny_causal: Path, dialogues_file: WriteDialogues, tmp_path: Path) -> PpoConfig:
-    return PpoConfig(
+    return replace(
+        find_preset("embedded").ppo,  # what the command line starts from
         policy=str(tiny_causal),
         data=str(dialogues_file()),
         output=str(tmp_path / "ppo"),
