@@ -25,7 +25,8 @@ from labeling.batches import load_pairs
 from labeling.export import FORMATS, Filters, export
 from labeling.files import read_jsonl
 from labeling.imports import LABELER, READERS, import_file
-from labeling.queue import Task, next_pair, progress, reveal, submit, undo
+from labeling.picks import reveal, submit, undo
+from labeling.queue import Task, next_pair, progress
 from labeling.ranking import planned_picks, win_rate
 from labeling.store import Store, open_store
 
@@ -163,7 +164,8 @@ def _judge(store: Store, task: Task, labeler: str) -> bool:
             seconds = time.monotonic() - started
             pick = submit(store, task.assignment_id, KEYS[key], labeler=labeler, seconds=seconds)
             sides = reveal(store, pick)
-            print(f"Saved. A was {sides.left.policy}, B was {sides.right.policy}.")
+            behind = f" A was {sides.left.policy}, B was {sides.right.policy}." if sides else ""
+            print(f"Saved.{behind}")
             return True
 
 

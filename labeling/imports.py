@@ -306,12 +306,18 @@ class _Adder:
             )
             earlier = int(next(rows)["n"])
             name = f"{self.labeler} {earlier + 1}" if earlier else self.labeler
+        labeler_id = add_labeler(self.db, name)
+        judged = self.db.query(
+            "SELECT 1 FROM assignments WHERE labeler_id = ? AND pair_id = ?",
+            [labeler_id, pair["id"]],
+        )
         assignment_id = add_assignment(
             self.db,
             pair["id"],
-            add_labeler(self.db, name),
+            labeler_id,
             pair[f"candidate_{left}"],
             pair[f"candidate_{right}"],
+            kind="repeat" if next(judged, None) else "regular",
         )
         add_pick(
             self.db,

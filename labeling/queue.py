@@ -1,79 +1,78 @@
-"""Which pair a labeler sees next, on which side, and what becomes of their pick."""
+"""Which pair a labeler sees next, and on which side.
+
+A labeler works on *assignments*: a pair, with the side of each response drawn for them alone. A
+regular assignment holds a place among the votes a batch wants for the pair until it is judged or
+its time runs out; a place that ran out goes to somebody else, and comes back to the labeler only
+while the pair still needs votes. Besides, a batch may ask for a share of repeats (a pair the
+labeler judged a while ago, sides drawn anew) and of gold pairs (whose answer is known).
+"""
 
 from __future__ import annotations
 
-import json
 import math
 import random
-import uuid as uuids
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlite_utils import Database
 
 from detox.errors import UserError
-from labeling.records import add_assignment, add_labeler, add_pick, labeler_name, now
-from labeling.schema import CHOICES, STRENGTHS
-from labeling.store import Store, StoreError
+from labeling.records import add_assignment, add_labeler, labeler_name, now
+from labeling.store import Store
 from labeling.text import clean_text
 
-NOTE_LENGTH = 2_000
-REASON_LENGTH = 60
-REASON_COUNT = 10
+# A repeat shows whether a labeler agrees with themselves: so many picks must lie between.
+REPEAT_GAP = 10
+
+
+@dataclass(frozen=True)
+class Share:
+    """Votes that are in, of those a batch or the project wants (one a pair where none is set)."""
+
+    votes: int
+    wanted: int
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a labeler is: ``done`` of ``total`` pairs, in one batch or the whole project."""
+    """How far a labeler is: ``done`` of the ``total`` pairs of a batch, or of all open ones.
+
+    ``batch`` and ``project`` count everybody's votes, ``batch`` those of the pair's own batch.
+    """
 
     done: int
     total: int
+    batch: Share = Share(0, 0)
+    project: Share = Share(0, 0)
 
 
 @dataclass(frozen=True)
 class Task:
-    """All a labeler may see before the pick; nothing in it tells which policy is which."""
+    """All a labeler may see before the pick; nothing in it tells which policy is which.
+
+    Not even the batch's name: a lead may have put a policy's into it.
+    """
 
     assignment_id: str
     dialogue: str
     left: str
     right: str
     progress: Progress
+    guidelines: str = ""
 
 
 @dataclass(frozen=True)
-class Pick:
-    """One row of the record; ``retracted`` marks an undo of the row it ``supersedes``."""
+class _Plan:
+    """What a batch asks of its assignments."""
 
-    uuid: str
-    assignment_id: str
-    choice: str
-    strength: str | None
-    reasons: tuple[str, ...]
-    note: str
-    seconds: float | None
-    picked_at: str
-    supersedes: str | None
-    retracted: bool
-
-
-@dataclass(frozen=True)
-class Side:
-    """What was behind one side of a pair: the policy's name, its reward and toxicity if known."""
-
-    policy: str
-    reward: float | None
-    toxicity: float | None
-
-
-@dataclass(frozen=True)
-class Reveal:
-    """What a labeler learns after the pick; ``chosen`` is None for a tie, both bad or a skip."""
-
-    left: Side
-    right: Side
-    chosen: Side | None
+    name: str
+    votes_wanted: int | None
+    repeat_share: float
+    gold_share: float
+    by_priority: bool
+    hold: timedelta
 
 
 def next_pair(
@@ -82,75 +81,269 @@ def next_pair(
     """The pair ``labeler`` should judge next, or None when none is left for them.
 
     Pairs they were shown but have not judged come first, the one undone last before all others,
-    with the sides they saw. Then a pair with the fewest picks, drawn by ``rng``, which also draws
-    the sides. A pair they judged or skipped never comes back. Unknown labelers are added.
+    with the sides they saw. Then, batch by batch, repeats and gold pairs by their shares and
+    otherwise the pair that is nearest to none of its votes, or, in a batch that asks for it, the
+    one with the highest priority; ``rng`` decides among equals and draws the sides. A pair they
+    judged or skipped comes back only as a repeat. Paused and closed batches give nothing.
+    Unknown labelers are added.
 
     Raises ``UserError`` for an empty name or an unknown batch, ``StoreError`` by the database.
     """
+    return next(iter(upcoming(store, labeler, rng, batch, count=1)), None)
+
+
+def upcoming(
+    store: Store,
+    labeler: str,
+    rng: random.Random,
+    batch: str | None = None,
+    *,
+    count: int = 2,
+) -> list[Task]:
+    """The next ``count`` pairs of ``labeler`` in their order, fewer when fewer are left.
+
+    As ``next_pair``; the page asks for the pair to show and the one to fetch beforehand. Pairs
+    held this way come again, in the same order, until they are judged.
+    """
     with store.writing() as db:
         labeler_id = add_labeler(db, labeler)
-        total = _total(db, batch)
-        if total == 0 and batch is not None:
-            raise UserError(f"There is no batch '{batch}': load one with `labeling pairs`.")
-        assignment_id = _open_assignment(db, labeler_id, batch)
-        if assignment_id is None:
-            pair_ids = _least_picked(db, labeler_id, batch)
-            if not pair_ids:
-                return None
-            assignment_id = _assign(db, rng.choice(pair_ids), labeler_id, rng)
-        progress = Progress(_done(db, labeler_id, batch), total)
-        return _task(db, assignment_id, progress)
+        plans = _plans(db, batch)
+        _release(db)
+        ids = _open(db, labeler_id, batch)[:count]
+        while len(ids) < count:
+            assignment_id = _take(db, labeler_id, plans, rng)
+            if assignment_id is None:
+                break
+            ids.append(assignment_id)
+        return [_task(db, assignment_id, labeler_id, batch) for assignment_id in ids]
 
 
-def _open_assignment(db: Database, labeler_id: int, batch: str | None) -> str | None:
-    rows = db.query(
-        """
-        SELECT a.id FROM assignments AS a JOIN pairs AS p ON p.id = a.pair_id
-        WHERE a.labeler_id = :labeler AND (:batch IS NULL OR p.batch = :batch)
-            AND NOT EXISTS (SELECT 1 FROM current_picks AS c WHERE c.assignment_id = a.id)
-        ORDER BY (SELECT max(seq) FROM picks WHERE assignment_id = a.id) DESC, a.rowid
-        LIMIT 1
-        """,
-        {"labeler": labeler_id, "batch": batch},
-    )
-    return next((str(row["id"]) for row in rows), None)
+def progress(store: Store, labeler: str, batch: str | None = None) -> Progress:
+    """How many pairs ``labeler`` has judged or skipped, of how many. Adds nobody."""
+    with store.reading() as db:
+        rows = db.query("SELECT id FROM labelers WHERE name = ?", [labeler_name(labeler)])
+        labeler_id = next((int(row["id"]) for row in rows), None)
+        return _progress(db, labeler_id, batch, batch)
 
 
-def _least_picked(db: Database, labeler_id: int, batch: str | None) -> list[str]:
-    """Ids of the pairs never shown to the labeler that have the fewest picks, in a fixed order."""
-    rows = db.query(
-        """
-        WITH counts AS (
-            SELECT a.pair_id, count(*) AS n
-            FROM current_picks AS c JOIN assignments AS a ON a.id = c.assignment_id
-            WHERE c.choice <> 'skip' GROUP BY a.pair_id
-        ), unseen AS (
-            SELECT p.id, coalesce(counts.n, 0) AS n
-            FROM pairs AS p LEFT JOIN counts ON counts.pair_id = p.id
-            WHERE (:batch IS NULL OR p.batch = :batch) AND NOT EXISTS (
-                SELECT 1 FROM assignments AS a WHERE a.labeler_id = :labeler AND a.pair_id = p.id
-            )
+def _plans(db: Database, batch: str | None) -> list[_Plan]:
+    """The open batches, oldest first, or the one asked for if it is open."""
+    rows = list(
+        db.query(
+            "SELECT * FROM batches WHERE :batch IS NULL OR name = :batch ORDER BY created, name",
+            {"batch": batch},
         )
-        SELECT id FROM unseen WHERE n = (SELECT min(n) FROM unseen) ORDER BY id
+    )
+    if batch is not None and not rows:
+        raise UserError(f"There is no batch '{batch}': load one with `labeling pairs`.")
+    return [
+        _Plan(
+            name=row["name"],
+            votes_wanted=row["votes_wanted"],
+            repeat_share=row["repeat_share"],
+            gold_share=row["gold_share"],
+            by_priority=row["strategy"] != "balanced",
+            hold=timedelta(minutes=row["hold_minutes"]),
+        )
+        for row in rows
+        if row["status"] == "open"
+    ]
+
+
+def _release(db: Database) -> None:
+    """Frees the places of assignments whose time ran out."""
+    db.execute(
+        "UPDATE assignments SET state = 'released' WHERE state = 'open' AND held_until < ?", [now()]
+    )
+
+
+def _open(db: Database, labeler_id: int, batch: str | None) -> list[str]:
+    """Open assignments of open batches, the one undone last before all others."""
+    rows = db.query(
+        """
+        SELECT a.id FROM assignments AS a INDEXED BY assignments_open
+        JOIN pairs AS p ON p.id = a.pair_id
+        JOIN batches AS b ON b.name = p.batch
+        WHERE a.labeler_id = :labeler AND a.state = 'open' AND b.status = 'open'
+            AND (:batch IS NULL OR p.batch = :batch)
+        ORDER BY (SELECT max(seq) FROM picks WHERE assignment_id = a.id) DESC, a.rowid
         """,
         {"labeler": labeler_id, "batch": batch},
     )
     return [str(row["id"]) for row in rows]
 
 
-def _assign(db: Database, pair_id: str, labeler_id: int, rng: random.Random) -> str:
+def _take(db: Database, labeler_id: int, plans: list[_Plan], rng: random.Random) -> str | None:
+    """Makes the labeler's next assignment in the first batch that has one for them."""
+    for plan in plans:
+        # Drawn whether needed or not, so that a seed gives the same order with any shares.
+        chance, start = rng.random(), f"{rng.getrandbits(128):032x}"
+        again = _reopen(db, labeler_id, plan)
+        if again is not None:
+            return again
+        if chance < plan.gold_share and (pair := _gold(db, labeler_id, plan, start)):
+            return _assign(db, pair, labeler_id, "gold", plan, rng)
+        regular = _regular(db, labeler_id, plan, start)
+        if plan.gold_share <= chance < plan.gold_share + plan.repeat_share and regular:
+            pair = _repeatable(db, labeler_id, plan, rng)
+            if pair is not None:
+                return _assign(db, pair, labeler_id, "repeat", plan, rng)
+        if regular is not None:
+            return _assign(db, regular, labeler_id, "regular", plan, rng)
+    return None
+
+
+def _reopen(db: Database, labeler_id: int, plan: _Plan) -> str | None:
+    """An assignment of theirs that timed out and whose pair still needs a vote."""
+    rows = db.query(
+        """
+        SELECT a.id FROM assignments AS a INDEXED BY assignments_released
+        JOIN pairs AS p ON p.id = a.pair_id
+        WHERE a.labeler_id = :labeler AND a.state = 'released' AND p.batch = :batch
+            AND (a.kind <> 'regular' OR :wanted IS NULL OR p.votes + p.holds < :wanted)
+        ORDER BY a.rowid LIMIT 1
+        """,
+        {"labeler": labeler_id, "batch": plan.name, "wanted": plan.votes_wanted},
+    )
+    found = next((str(row["id"]) for row in rows), None)
+    if found is not None:
+        db.execute(
+            "UPDATE assignments SET state = 'open', held_until = ? WHERE id = ?",
+            [_until(plan), found],
+        )
+    return found
+
+
+_UNSEEN = """
+    NOT EXISTS (SELECT 1 FROM gold AS g WHERE g.pair_id = p.id) AND NOT EXISTS (
+        SELECT 1 FROM assignments AS a
+        WHERE a.labeler_id = :labeler AND a.pair_id = p.id AND a.kind <> 'repeat'
+    )
+"""
+
+
+def _regular(db: Database, labeler_id: int, plan: _Plan, start: str) -> str | None:
+    """The pair that needs the labeler most; ids are hashes, so ``start`` draws among equals."""
+    values = {
+        "labeler": labeler_id,
+        "batch": plan.name,
+        "wanted": plan.votes_wanted,
+        "start": start,
+    }
+    needed = "(:wanted IS NULL OR p.votes + p.holds < :wanted)"
+    if plan.by_priority:
+        query = f"""
+            SELECT p.id FROM pairs AS p INDEXED BY pairs_by_priority
+            WHERE p.batch = :batch AND {needed} AND {_UNSEEN}
+            ORDER BY p.priority DESC, p.id LIMIT 1
+        """
+        return next((str(row["id"]) for row in db.query(query, values)), None)
+    for level in _levels(db, plan):
+        for side in (">=", "<"):
+            query = f"""
+                SELECT p.id FROM pairs AS p INDEXED BY pairs_by_load
+                WHERE p.batch = :batch AND p.votes + p.holds = :level AND p.id {side} :start
+                    AND {_UNSEEN}
+                ORDER BY p.id LIMIT 1
+            """
+            rows = db.query(query, values | {"level": level})
+            if found := next((str(row["id"]) for row in rows), None):
+                return found
+    return None
+
+
+def _levels(db: Database, plan: _Plan) -> Iterator[int]:
+    """The numbers of votes and holds that pairs of the batch have and that need more, rising."""
+    level = -1
+    while True:
+        row = next(
+            db.query(
+                "SELECT min(votes + holds) AS load FROM pairs INDEXED BY pairs_by_load"
+                " WHERE batch = ? AND votes + holds > ?",
+                [plan.name, level],
+            )
+        )
+        if row["load"] is None or row["load"] >= (plan.votes_wanted or math.inf):
+            return
+        level = int(row["load"])
+        yield level
+
+
+def _gold(db: Database, labeler_id: int, plan: _Plan, start: str) -> str | None:
+    """A gold pair of the batch they have not seen, drawn by ``start``."""
+    rows = db.query(
+        """
+        SELECT g.pair_id FROM gold AS g JOIN pairs AS p ON p.id = g.pair_id
+        WHERE p.batch = :batch AND NOT EXISTS (
+            SELECT 1 FROM assignments AS a
+            WHERE a.labeler_id = :labeler AND a.pair_id = p.id AND a.kind <> 'repeat'
+        )
+        ORDER BY g.pair_id < :start, g.pair_id LIMIT 1
+        """,
+        {"labeler": labeler_id, "batch": plan.name, "start": start},
+    )
+    return next((str(row["pair_id"]) for row in rows), None)
+
+
+def _repeatable(db: Database, labeler_id: int, plan: _Plan, rng: random.Random) -> str | None:
+    """A pair they judged ``REPEAT_GAP`` picks ago or earlier, and not twice yet."""
+    rows = db.query(
+        """
+        SELECT a.pair_id FROM assignments AS a JOIN pairs AS p ON p.id = a.pair_id
+        JOIN current_picks AS c ON c.assignment_id = a.id
+        WHERE a.labeler_id = :labeler AND a.kind = 'regular' AND p.batch = :batch
+            AND c.choice <> 'skip' AND NOT EXISTS (
+                SELECT 1 FROM assignments AS again WHERE again.kind = 'repeat'
+                    AND again.labeler_id = :labeler AND again.pair_id = a.pair_id
+            )
+        ORDER BY c.seq DESC LIMIT 100 OFFSET :gap
+        """,
+        {"labeler": labeler_id, "batch": plan.name, "gap": REPEAT_GAP},
+    )
+    pairs = [str(row["pair_id"]) for row in rows]
+    return rng.choice(pairs) if pairs else None
+
+
+def _assign(
+    db: Database, pair_id: str, labeler_id: int, kind: str, plan: _Plan, rng: random.Random
+) -> str:
     pair = next(db.query("SELECT candidate_a, candidate_b FROM pairs WHERE id = ?", [pair_id]))
     sides = [pair["candidate_a"], pair["candidate_b"]]
     rng.shuffle(sides)
-    return add_assignment(db, pair_id, labeler_id, sides[0], sides[1])
+    return add_assignment(
+        db, pair_id, labeler_id, sides[0], sides[1], kind=kind, held_until=_until(plan)
+    )
 
 
-def _task(db: Database, assignment_id: str, progress: Progress) -> Task:
-    row = next(
+def _until(plan: _Plan) -> str:
+    return (datetime.now(UTC) + plan.hold).isoformat(timespec="microseconds")
+
+
+def _task(db: Database, assignment_id: str, labeler_id: int, batch: str | None) -> Task:
+    row = shown(db, assignment_id)
+    return as_task(assignment_id, row, _progress(db, labeler_id, batch, row["batch"]))
+
+
+def as_task(assignment_id: str, row: Mapping[str, Any], done: Progress) -> Task:
+    """The task of an assignment whose texts are ``row``, as ``shown`` finds them."""
+    return Task(
+        assignment_id=assignment_id,
+        dialogue=clean_text(row["dialogue"]),
+        left=clean_text(row["left_text"]),
+        right=clean_text(row["right_text"]),
+        progress=done,
+        guidelines=row["guidelines"],
+    )
+
+
+def shown(db: Database, assignment_id: str) -> Mapping[str, Any]:
+    """The dialogue, the two texts, the batch and its guidelines of an assignment."""
+    return next(
         db.query(
             """
-            SELECT r.dialogue, l.text AS left_text, t.text AS right_text
+            SELECT p.batch, b.guidelines, r.dialogue, l.text AS left_text, t.text AS right_text
             FROM assignments AS a JOIN pairs AS p ON p.id = a.pair_id
+            JOIN batches AS b ON b.name = p.batch
             JOIN prompts AS r ON r.id = p.prompt_id
             JOIN candidates AS l ON l.id = a.left_candidate
             JOIN candidates AS t ON t.id = a.right_candidate
@@ -159,198 +352,36 @@ def _task(db: Database, assignment_id: str, progress: Progress) -> Task:
             [assignment_id],
         )
     )
-    return Task(
-        assignment_id=assignment_id,
-        dialogue=clean_text(row["dialogue"]),
-        left=clean_text(row["left_text"]),
-        right=clean_text(row["right_text"]),
-        progress=progress,
-    )
 
 
-def _total(db: Database, batch: str | None) -> int:
-    query = "SELECT count(*) AS n FROM pairs WHERE :batch IS NULL OR batch = :batch"
-    return int(next(db.query(query, {"batch": batch}))["n"])
-
-
-def _done(db: Database, labeler_id: int, batch: str | None) -> int:
-    query = """
-        SELECT count(DISTINCT a.pair_id) AS n FROM assignments AS a
-        JOIN current_picks AS c ON c.assignment_id = a.id
-        JOIN pairs AS p ON p.id = a.pair_id
-        WHERE a.labeler_id = :labeler AND (:batch IS NULL OR p.batch = :batch)
-    """
-    return int(next(db.query(query, {"labeler": labeler_id, "batch": batch}))["n"])
-
-
-def progress(store: Store, labeler: str, batch: str | None = None) -> Progress:
-    """How many pairs ``labeler`` has judged or skipped, of how many. Adds nobody."""
-    with store.reading() as db:
-        labeler_id = _find_labeler(db, labeler)
-        done = _done(db, labeler_id, batch) if labeler_id is not None else 0
-        return Progress(done, _total(db, batch))
-
-
-def _find_labeler(db: Database, name: str) -> int | None:
-    rows = db.query("SELECT id FROM labelers WHERE name = ?", [labeler_name(name)])
-    return next((int(row["id"]) for row in rows), None)
-
-
-def submit(
-    store: Store,
-    assignment_id: str,
-    choice: str,
-    *,
-    labeler: str | None = None,
-    strength: str | None = None,
-    reasons: Sequence[str] = (),
-    note: str = "",
-    seconds: float | None = None,
-    uuid: str | None = None,
-) -> Pick:
-    """Records a pick and returns it once it is on disk.
-
-    ``choice`` is one of ``left right tie both_bad skip``, ``strength`` None, ``slightly`` or
-    ``clearly``, ``seconds`` the time taken. The same answer sent twice (a double click, or a
-    repeated ``uuid``) is kept once; another answer to the same assignment is an edit, a new row
-    that supersedes the old one.
-
-    Raises ``UserError`` for a bad choice, strength, note, reason or time, and when the assignment
-    belongs to somebody other than ``labeler``; ``StoreError`` when the pair is gone.
-    """
-    answer = _checked(choice, strength, reasons, note, seconds)
-    with store.writing() as db:
-        if uuid and (known := _pick(db, "uuid = ?", uuid)):
-            return known
-        owner = next(
-            db.query(
-                "SELECT l.name FROM assignments AS a JOIN labelers AS l ON l.id = a.labeler_id"
-                " WHERE a.id = ?",
-                [assignment_id],
-            ),
-            None,
-        )
-        if owner is None:
-            raise StoreError("This pair is no longer in the project: go on to the next one.")
-        if labeler is not None and owner["name"] != labeler_name(labeler):
-            raise UserError("This pair was given to another labeler: go on to the next one.")
-        latest = _latest(db, assignment_id)
-        if latest and not latest.retracted and _same(latest, answer):
-            return latest
-        row = answer | {
-            "uuid": uuid or str(uuids.uuid4()),
-            "assignment_id": assignment_id,
-            "picked_at": now(),
-            "supersedes": latest.uuid if latest else None,
-            "retracted": 0,
-        }
-        add_pick(db, row)
-    return _as_pick(row)
-
-
-def undo(store: Store, labeler: str) -> Pick | None:
-    """Takes back the latest current pick of ``labeler``, which becomes their next pair again.
-
-    Appends a ``retracted`` row that supersedes it and returns that row; None if there is none.
-    """
-    with store.writing() as db:
-        labeler_id = _find_labeler(db, labeler)
-        last = _pick(
-            db,
-            "uuid = (SELECT c.uuid FROM current_picks AS c"
-            " JOIN assignments AS a ON a.id = c.assignment_id"
-            " WHERE a.labeler_id = ? ORDER BY c.seq DESC LIMIT 1)",
-            labeler_id,
-        )
-        if last is None:
-            return None
-        row: dict[str, Any] = {
-            "uuid": str(uuids.uuid4()),
-            "assignment_id": last.assignment_id,
-            "choice": last.choice,
-            "strength": last.strength,
-            "reasons": json.dumps(last.reasons),
-            "note": "",
-            "seconds": None,
-            "picked_at": now(),
-            "supersedes": last.uuid,
-            "retracted": 1,
-        }
-        add_pick(db, row)
-    return _as_pick(row)
-
-
-def reveal(store: Store, pick: Pick | str) -> Reveal:
-    """The policies and scores behind a current pick, given it or its uuid.
-
-    Raises ``StoreError`` for a pick that does not exist, was undone or was replaced.
-    """
-    uuid = pick if isinstance(pick, str) else pick.uuid
-    with store.reading() as db:
-        row = next(db.query("SELECT * FROM preferences WHERE pick = ?", [uuid]), None)
-    if row is None:
-        raise StoreError("There is no such pick any more: make a pick first, then look behind it.")
-    sides = {
-        name: Side(row[f"{name}_policy"], row[f"{name}_reward"], row[f"{name}_toxicity"])
-        for name in ("left", "right")
+def _progress(
+    db: Database, labeler_id: int | None, scope: str | None, current: str | None
+) -> Progress:
+    """Of ``scope``, one batch or all that are open; ``current`` is the batch of the pair shown."""
+    batches = {row["name"]: row for row in db.query("SELECT * FROM batches")}
+    counted = [
+        name for name, row in batches.items() if name == scope or (not scope and _given(row))
+    ]
+    done = {
+        row["batch"]: int(row["done"])
+        for row in db.query("SELECT batch, done FROM tallies WHERE labeler_id = ?", [labeler_id])
     }
-    return Reveal(sides["left"], sides["right"], sides.get(row["choice"]))
-
-
-def _checked(
-    choice: str, strength: str | None, reasons: Sequence[str], note: str, seconds: float | None
-) -> dict[str, Any]:
-    if choice not in CHOICES:
-        raise UserError(f"Unknown choice '{choice}': use one of {', '.join(CHOICES)}.")
-    if strength is not None and strength not in STRENGTHS:
-        raise UserError(f"Unknown strength '{strength}': use one of {', '.join(STRENGTHS)}.")
-    reasons = [clean_text(reason) for reason in reasons]
-    if len(reasons) > REASON_COUNT or any(not 0 < len(r) <= REASON_LENGTH for r in reasons):
-        raise UserError(
-            f"Give at most {REASON_COUNT} reasons of 1 to {REASON_LENGTH} characters each."
-        )
-    note = clean_text(note)
-    if len(note) > NOTE_LENGTH:
-        raise UserError(f"The note has {len(note):,} characters: use at most {NOTE_LENGTH:,}.")
-    if seconds is not None and not (math.isfinite(seconds) and seconds >= 0):
-        raise UserError("The time taken must be a number of seconds, zero or more.")
-    return {
-        "choice": choice,
-        "strength": strength,
-        "reasons": json.dumps(reasons),
-        "note": note,
-        "seconds": None if seconds is None else float(seconds),
-    }
-
-
-def _same(pick: Pick, answer: Mapping[str, Any]) -> bool:
-    return (pick.choice, pick.strength, json.dumps(pick.reasons), pick.note) == (
-        answer["choice"],
-        answer["strength"],
-        answer["reasons"],
-        answer["note"],
+    shares = {name: _share(row) for name, row in batches.items()}
+    return Progress(
+        done=sum(done.get(name, 0) for name in counted),
+        total=sum(int(batches[name]["pairs"]) for name in counted),
+        batch=shares.get(current or "", Share(0, 0)),
+        project=Share(
+            sum(share.votes for share in shares.values()),
+            sum(share.wanted for share in shares.values()),
+        ),
     )
 
 
-def _latest(db: Database, assignment_id: str) -> Pick | None:
-    return _pick(db, "seq = (SELECT max(seq) FROM picks WHERE assignment_id = ?)", assignment_id)
+def _given(batch: Mapping[str, Any]) -> bool:
+    return batch["status"] == "open"
 
 
-def _pick(db: Database, where: str, value: object) -> Pick | None:
-    row = next(db.query(f"SELECT * FROM picks WHERE {where}", [value]), None)
-    return _as_pick(row) if row else None
-
-
-def _as_pick(row: Mapping[str, Any]) -> Pick:
-    return Pick(
-        uuid=row["uuid"],
-        assignment_id=row["assignment_id"],
-        choice=row["choice"],
-        strength=row["strength"],
-        reasons=tuple(json.loads(row["reasons"])),
-        note=row["note"],
-        seconds=row["seconds"],
-        picked_at=row["picked_at"],
-        supersedes=row["supersedes"],
-        retracted=bool(row["retracted"]),
-    )
+def _share(batch: Mapping[str, Any]) -> Share:
+    wanted = int(batch["pairs"]) * int(batch["votes_wanted"] or 1)
+    return Share(min(int(batch["votes"]), wanted), wanted)

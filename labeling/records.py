@@ -208,18 +208,26 @@ def add_assignment(
     left: str,
     right: str,
     *,
+    kind: str = "regular",
+    held_until: str | None = None,
     assignment_id: str | None = None,
     app_version: str = __version__,
 ) -> str:
-    """The id of a new assignment: ``labeler_id`` sees candidate ``left`` on the left."""
+    """The id of a new assignment: ``labeler_id`` sees candidate ``left`` on the left.
+
+    It holds the pair until ``held_until``, by default not at all.
+    """
+    assigned_at = now()
     row = {
         "id": assignment_id or uuids.uuid4().hex,
         "pair_id": pair_id,
         "labeler_id": labeler_id,
         "left_candidate": left,
         "right_candidate": right,
-        "assigned_at": now(),
+        "assigned_at": assigned_at,
         "app_version": app_version,
+        "kind": kind,
+        "held_until": held_until or assigned_at,
     }
     _insert(db, "assignments", row)
     return str(row["id"])
@@ -227,7 +235,8 @@ def add_assignment(
 
 def add_pick(db: Database, row: Mapping[str, Any]) -> None:
     """Appends one row to ``picks``; the caller has checked it."""
-    _insert(db, "picks", {**row, "picked_at": row.get("picked_at") or now()})
+    known = {"picked_at": now(), "app_version": __version__}
+    _insert(db, "picks", known | {key: value for key, value in row.items() if value is not None})
 
 
 def add_reward_model(

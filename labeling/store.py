@@ -8,9 +8,11 @@ when its block ends (WAL with ``synchronous=FULL``).
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -71,8 +73,9 @@ class Store:
 def open_store(path: str | Path) -> Store:
     """Opens the database at ``path``, creating it or bringing it up to date first.
 
-    Raises ``StoreError`` when the file cannot be opened, is damaged, belongs to another program
-    or was written by a newer version of Detox Arena.
+    A database of an earlier version is copied to ``<file>.m<number>.backup`` before it is
+    upgraded in place. Raises ``StoreError`` when the file cannot be opened, is damaged, belongs
+    to another program or was written by a newer version of Detox Arena.
     """
     path = Path(path)
     if str(path) == ":memory:":
@@ -84,6 +87,8 @@ def open_store(path: str | Path) -> Store:
         raise StoreError(_full(path) if error.errno == errno.ENOSPC else sentence) from error
     with _explained(path), _connection(path, create=True) as db:
         if _outdated(db, path):
+            if db.table_names():
+                _back_up(db, path)
             db.enable_wal()
             _migrate(db)
     return Store(path)
@@ -107,6 +112,26 @@ def _outdated(db: Database, path: Path) -> bool:
             f"'{path}' was written by a newer version of Detox Arena: update this one."
         )
     return bool(pending)
+
+
+def _back_up(db: Database, path: Path) -> None:
+    """A copy of the database as it was, beside it, named after its last migration."""
+    with db.atomic():
+        version = _version(db)
+    copy = path.with_name(f"{path.name}.{version}.backup")
+    unfinished = copy.with_name(f"{copy.name}.part-{os.getpid()}-{threading.get_ident()}")
+    try:
+        db.execute("VACUUM INTO ?", [str(unfinished)])
+        with closing(Database(unfinished, execute_plugins=False)) as made:
+            # Another program may have upgraded the database meanwhile; then it has copied it too.
+            if _version(made) == version and not copy.exists():
+                unfinished.replace(copy)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _version(db: Database) -> str:
+    return migrations.applied(db)[-1].name.partition("_")[0]
 
 
 def _migrate(db: Database) -> None:

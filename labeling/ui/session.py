@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from detox.errors import UserError
-from labeling.queue import Progress, Reveal, Task, next_pair, progress, reveal, submit, undo
+from labeling.picks import Reveal, reveal, submit, undo
+from labeling.queue import Progress, Task, next_pair, progress
 from labeling.records import labeler_name
 from labeling.store import Store, StoreError
 
@@ -25,7 +26,7 @@ class Last:
     """The pair just judged: what was picked, and what was behind its sides."""
 
     choice: str
-    reveal: Reveal
+    reveal: Reveal | None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from html import escape
 
 from detox.ui.html import number, percent, readable, turns
-from labeling.queue import Progress, Side, Task
+from labeling.picks import Side
+from labeling.queue import Progress, Task
 from labeling.ui.session import Last, Turn
 
 QUESTION = "Which summary is gentler, and still tells what happened?"
@@ -153,6 +154,8 @@ def _status(turn: Turn) -> str:
 
 def _reveal(last: Last) -> str:
     sides = last.reveal
+    if sides is None:
+        return f"<span>Last pair: {_PICKED[last.choice]}.</span>"
     return (
         f"<span>Last pair: {_PICKED[last.choice]}.</span>"
         f"{_side('A', sides.left)}{_side('B', sides.right)}"

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from labeling.batches import add_pairs
-from labeling.queue import Pick, next_pair, submit
+from labeling.picks import Pick, submit
+from labeling.queue import next_pair
 from labeling.store import Store, open_store
 
 Rows = Callable[..., list[dict[str, Any]]]

@@ -16,7 +16,8 @@ from labeling.agreement import (
     measure,
     raw_agreement,
 )
-from labeling.queue import next_pair, submit
+from labeling.picks import submit
+from labeling.queue import next_pair
 from labeling.store import Store
 from tests.labeling.conftest import Judge
 

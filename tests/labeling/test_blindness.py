@@ -20,7 +20,14 @@ def test_a_task_holds_only_what_may_be_seen(fresh_store: Store, rows: Rows) -> N
     task = next_pair(fresh_store, "ann", random.Random(0))
     assert task is not None
     shown = asdict(task)
-    assert set(shown) == {"assignment_id", "dialogue", "left", "right", "progress"}
+    assert set(shown) == {
+        "assignment_id",
+        "dialogue",
+        "left",
+        "right",
+        "progress",
+        "guidelines",
+    }
     assert {task.left, task.right} == {"Plan A is dumb.", "They talk."}
     for secret in ("secret", "7.25", "0.125", "<", "im_start"):
         assert secret not in repr(shown)

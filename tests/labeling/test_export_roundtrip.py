@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from labeling.batches import load_pairs
 from labeling.export import export
 from labeling.imports import import_file
-from labeling.queue import next_pair, submit
+from labeling.picks import submit
+from labeling.queue import next_pair
 from labeling.store import Store, open_store
 from labeling.text import clean_text
 

@@ -9,7 +9,8 @@ import pytest
 
 from detox.errors import UserError
 from labeling.batches import add_pairs
-from labeling.queue import Progress, next_pair, progress, reveal, submit
+from labeling.picks import reveal, submit
+from labeling.queue import Progress, Share, next_pair, progress
 from labeling.store import Store, StoreError
 from tests.labeling.conftest import Judge, Rows
 
@@ -25,7 +26,7 @@ def test_a_labeler_sees_every_pair_once(store: Store) -> None:
         seen.append(task.dialogue)
         submit(store, task.assignment_id, "skip" if len(seen) == 2 else "tie")
     assert len(seen) == len(set(seen)) == 6
-    assert progress(store, "ann") == Progress(6, 6)
+    assert (progress(store, "ann").done, progress(store, "ann").total) == (6, 6)
 
 
 def test_an_open_assignment_is_given_again_with_its_sides(store: Store) -> None:
@@ -39,10 +40,13 @@ def test_the_pair_with_fewest_picks_comes_first(store: Store, judge: Judge) -> N
     judge(store, "ann", ["after"] * 4)
     with store.reading() as db:
         judged = {r["dialogue"] for r in db.query("SELECT dialogue FROM preferences")}
-    for seed, labeler in enumerate(["ben", "cem", "dia"]):
+    given = set()
+    for seed, labeler in enumerate(["ben", "cem"]):
         task = next_pair(store, labeler, random.Random(seed))
         assert task is not None
-        assert task.dialogue not in judged
+        given.add(task.dialogue)
+    # What somebody is looking at counts as if it were judged.
+    assert len(given) == 2 and not given & judged
 
 
 def test_a_skip_is_not_a_judgement_of_the_pair(store: Store, judge: Judge) -> None:
@@ -68,12 +72,14 @@ def test_progress_counts_within_a_batch(store: Store, rows: Rows) -> None:
     task = next_pair(store, "ann", random.Random(0), "second")
     assert task is not None
     assert "number 5" in task.dialogue
-    assert task.progress == Progress(0, 2)
+    project = Share(0, 8)
+    assert task.progress == Progress(0, 2, Share(0, 2), project)
     submit(store, task.assignment_id, "left")
-    assert progress(store, "ann", "second") == Progress(1, 2)
-    assert progress(store, "ann", "first") == Progress(0, 6)
-    assert progress(store, "ann") == Progress(1, 8)
-    assert progress(store, "nobody") == Progress(0, 8)
+    project = Share(1, 8)
+    assert progress(store, "ann", "second") == Progress(1, 2, Share(1, 2), project)
+    assert progress(store, "ann", "first") == Progress(0, 6, Share(0, 6), project)
+    assert progress(store, "ann") == Progress(1, 8, Share(0, 0), project)
+    assert progress(store, "nobody") == Progress(0, 8, Share(0, 0), project)
 
 
 def test_an_empty_project_has_no_next_pair(fresh_store: Store) -> None:
@@ -163,13 +169,8 @@ def test_a_uuid_sent_twice_is_one_pick(store: Store) -> None:
 
 
 def test_a_pick_for_an_assignment_that_is_gone(store: Store) -> None:
-    task = next_pair(store, "ann", random.Random(0))
-    assert task is not None
-    with store.writing() as db:
-        db.execute("DELETE FROM assignments")
-        db.execute("DELETE FROM pairs")
     with pytest.raises(StoreError, match="no longer in the project"):
-        submit(store, task.assignment_id, "left")
+        submit(store, "an-assignment-of-another-database", "left")
     assert _count(store, "picks") == 0
 
 

@@ -6,7 +6,8 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 
 from labeling.batches import add_pairs
-from labeling.queue import next_pair, submit
+from labeling.picks import submit
+from labeling.queue import next_pair
 from labeling.store import Store
 from tests.labeling.conftest import Rows
 

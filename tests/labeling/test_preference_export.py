@@ -17,7 +17,8 @@ from detox.errors import UserError
 from labeling.batches import add_pairs
 from labeling.export import FORMATS, Filters, Manifest, export
 from labeling.formats import RAW_COLUMNS, inert, split_prompt
-from labeling.queue import next_pair, submit, undo
+from labeling.picks import submit, undo
+from labeling.queue import next_pair
 from labeling.store import Store
 from tests.labeling.conftest import Judge, Rows
 

@@ -25,7 +25,8 @@ from labeling import cli
 from labeling.batches import add_pairs
 from labeling.export import select, snapshot_hash
 from labeling.formats import decided
-from labeling.queue import next_pair, submit
+from labeling.picks import submit
+from labeling.queue import next_pair
 from labeling.reward_model import train_reward_model
 from labeling.store import Store, open_store
 from tests.conftest import WriteDialogues

@@ -15,7 +15,17 @@ TABLES = {
     "prompts": ["id", "dialogue_id", "dialogue", "prompt", "topic", "tone", "source", "split"],
     "policies": ["id", "name", "base", "adapter", "fingerprint", "created"],
     "candidates": ["id", "prompt_id", "policy_id", "text", "sampling", "reward", "toxicity"],
-    "pairs": ["id", "prompt_id", "candidate_a", "candidate_b", "batch", "created"],
+    "pairs": [
+        "id",
+        "prompt_id",
+        "candidate_a",
+        "candidate_b",
+        "batch",
+        "created",
+        "votes",
+        "holds",
+        "priority",
+    ],
     "labelers": ["id", "name", "pseudonym", "kind"],
     "assignments": [
         "id",
@@ -25,6 +35,10 @@ TABLES = {
         "right_candidate",
         "assigned_at",
         "app_version",
+        "kind",
+        "state",
+        "held_until",
+        "revealed_at",
     ],
     "picks": [
         "seq",
@@ -38,7 +52,39 @@ TABLES = {
         "picked_at",
         "supersedes",
         "retracted",
+        "flagged",
+        "informed",
+        "app_version",
     ],
+    "batches": [
+        "name",
+        "status",
+        "votes_wanted",
+        "repeat_share",
+        "gold_share",
+        "strategy",
+        "hold_minutes",
+        "reveal",
+        "guidelines",
+        "pairs",
+        "votes",
+        "created",
+    ],
+    "tallies": ["labeler_id", "batch", "done"],
+    "gold": ["pair_id", "outcome", "note", "source", "created"],
+    "adjudications": [
+        "seq",
+        "uuid",
+        "pair_id",
+        "labeler_id",
+        "left_candidate",
+        "outcome",
+        "note",
+        "adjudicated_at",
+        "app_version",
+    ],
+    "accounts": ["name", "role", "password", "disabled", "created"],
+    "practice": ["seq", "labeler_id", "item", "choice", "correct", "practised_at"],
     "reward_models": [
         "id",
         "name",
@@ -63,10 +109,12 @@ TABLES = {
 }
 VIEWS = {
     "current_picks": TABLES["picks"],
+    "current_adjudications": TABLES["adjudications"],
     "preferences": [
         "seq",
         "pick",
         "assignment_id",
+        "kind",
         "pair_id",
         "batch",
         "prompt_id",
@@ -87,8 +135,12 @@ VIEWS = {
         "rejected_reward",
         "left_text",
         "right_text",
+        "left_candidate",
+        "right_candidate",
         "left_policy",
         "right_policy",
+        "left_policy_id",
+        "right_policy_id",
         "left_reward",
         "right_reward",
         "left_toxicity",
@@ -101,6 +153,8 @@ VIEWS = {
         "note",
         "seconds",
         "picked_at",
+        "flagged",
+        "informed",
         "app_version",
     ],
 }
@@ -136,6 +190,13 @@ def test_foreign_keys_point_where_they_should(fresh_store: Store) -> None:
         ("assignments", "right_candidate", "candidates", "id"),
         ("picks", "assignment_id", "assignments", "id"),
         ("picks", "supersedes", "picks", "uuid"),
+        ("tallies", "labeler_id", "labelers", "id"),
+        ("tallies", "batch", "batches", "name"),
+        ("gold", "pair_id", "pairs", "id"),
+        ("adjudications", "pair_id", "pairs", "id"),
+        ("adjudications", "labeler_id", "labelers", "id"),
+        ("adjudications", "left_candidate", "candidates", "id"),
+        ("practice", "labeler_id", "labelers", "id"),
     }
 
 
@@ -164,7 +225,7 @@ def test_a_new_database_may_be_opened_by_many_at_once(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert [s.path for s in pool.map(open_store, [path] * 16)] == [path] * 16
     names = sqlite3.connect(path).execute("SELECT name FROM _sqlite_migrations").fetchall()
-    assert names == [("m001_initial",)]
+    assert names == [("m001_initial",), ("m002_batches",)]
 
 
 def test_each_database_has_its_own_salt(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 import labeling.store
 from detox.errors import UserError
 from labeling.batches import add_pairs
-from labeling.queue import next_pair, submit
+from labeling.picks import submit
+from labeling.queue import next_pair
 from labeling.store import Store, StoreError, open_store
 from tests.labeling.conftest import Judge, Rows
 

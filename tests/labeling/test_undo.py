@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from labeling.queue import next_pair, progress, reveal, submit, undo
+from labeling.picks import reveal, submit, undo
+from labeling.queue import next_pair, progress
 from labeling.store import Store, StoreError
 from tests.labeling.conftest import Judge
 

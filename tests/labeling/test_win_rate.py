@@ -7,7 +7,7 @@ import pytest
 
 from detox.errors import UserError
 from labeling.batches import add_pairs
-from labeling.queue import undo
+from labeling.picks import undo
 from labeling.ranking import (
     bradley_terry,
     clustered_interval,

@@ -1,26 +1,14 @@
-"""The SQLite schema, as migrations; ``labeling.store`` is the only module that writes to it.
-
-``picks`` is append-only: triggers refuse UPDATE, DELETE and REPLACE. The picks of one assignment
-form a chain through ``supersedes``, each row replacing the one before it, so an assignment has at
-most one current pick whatever the number of writers.
-"""
+"""The first version: prompts, policies, candidates, pairs, assignments, picks."""
 
 from __future__ import annotations
 
-import secrets
-from typing import Any
-
-from sqlite_utils import Database, Migrations
-
-MIGRATION_SET = "labeling"
 CHOICES = ("left", "right", "tie", "both_bad", "skip")
 STRENGTHS = ("slightly", "clearly")
 SPLITS = ("train", "validation", "test")
 
-migrations = Migrations(MIGRATION_SET)
 
-
-def _in(values: tuple[str, ...]) -> str:
+def one_of(values: tuple[str, ...]) -> str:
+    """The right side of a SQL ``IN``."""
     return "(" + ", ".join(f"'{value}'" for value in values) + ")"
 
 
@@ -37,7 +25,7 @@ CREATE TABLE prompts (
     topic TEXT,
     tone TEXT,
     source TEXT,
-    split TEXT NOT NULL CHECK (split IN {_in(SPLITS)})
+    split TEXT NOT NULL CHECK (split IN {one_of(SPLITS)})
 );
 CREATE INDEX prompts_dialogue_id ON prompts (dialogue_id);
 CREATE TABLE policies (
@@ -94,8 +82,8 @@ CREATE TABLE picks (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     uuid TEXT NOT NULL UNIQUE,
     assignment_id TEXT NOT NULL REFERENCES assignments (id),
-    choice TEXT NOT NULL CHECK (choice IN {_in(CHOICES)}),
-    strength TEXT CHECK (strength IN {_in(STRENGTHS)}),
+    choice TEXT NOT NULL CHECK (choice IN {one_of(CHOICES)}),
+    strength TEXT CHECK (strength IN {one_of(STRENGTHS)}),
     reasons TEXT NOT NULL DEFAULT '[]',
     note TEXT NOT NULL DEFAULT '',
     seconds REAL CHECK (seconds >= 0),
@@ -185,13 +173,3 @@ JOIN policies AS lp ON lp.id = lc.policy_id
 JOIN policies AS rp ON rp.id = rc.policy_id
 JOIN labelers AS l ON l.id = a.labeler_id;
 """
-
-
-@migrations()
-def m001_initial(db: Database) -> None:
-    """Tables, append-only triggers, views, and the salt of the labelers' pseudonyms."""
-    db.executescript(TABLES)
-    db.executescript(TRIGGERS)
-    db.executescript(VIEWS)
-    salt: dict[str, Any] = {"key": "salt", "value": secrets.token_hex(16)}
-    db.table("meta").insert(salt)
