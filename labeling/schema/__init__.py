@@ -43,6 +43,7 @@ def m001_initial(db: Database) -> None:
 def m002_batches(db: Database) -> None:
     """Batches, gold, adjudications, accounts and practice; counts kept as picks come in."""
     db.executescript(v2.TABLES)
+    db.executescript(v2.VOTES)
     db.executescript(v2.BACKFILL)
     db.executescript(v2.TRIGGERS)
     db.executescript(v2.VIEWS)

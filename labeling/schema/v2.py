@@ -1,9 +1,10 @@
 """The second version: batches with a plan, gold pairs, adjudications, accounts, kept counts.
 
-``pairs.votes`` counts the current picks of regular assignments that are not skips, and
-``pairs.holds`` the regular assignments that are open: shown, not judged, not yet timed out.
-``batches.pairs`` and ``batches.votes`` sum them up, ``tallies`` counts what each labeler did.
-Triggers keep all five, so that the next pair costs an index look-up whatever the number of picks.
+``pairs.votes`` counts the current picks of regular assignments that are not skips, the columns
+after it say for what, and ``pairs.holds`` counts the regular assignments that are open: shown, not
+judged, not yet timed out. ``batches.pairs`` and ``batches.votes`` sum them up, ``tallies`` counts
+what each labeler did. Triggers keep them all, so that the next pair and the next conflict cost an
+index look-up whatever the number of picks.
 """
 
 from __future__ import annotations
@@ -27,16 +28,23 @@ CREATE TABLE batches (
     hold_minutes REAL NOT NULL DEFAULT 30 CHECK (hold_minutes > 0),
     reveal INTEGER NOT NULL DEFAULT 1 CHECK (reveal IN (0, 1)),
     guidelines TEXT NOT NULL DEFAULT '',
+    seed INTEGER NOT NULL DEFAULT 0,
     pairs INTEGER NOT NULL DEFAULT 0,
     votes INTEGER NOT NULL DEFAULT 0,
     created TEXT NOT NULL
 );
 ALTER TABLE pairs ADD COLUMN votes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE pairs ADD COLUMN votes_a INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE pairs ADD COLUMN votes_b INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE pairs ADD COLUMN votes_tie INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE pairs ADD COLUMN votes_both_bad INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE pairs ADD COLUMN holds INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE pairs ADD COLUMN priority REAL NOT NULL DEFAULT 0;
 DROP INDEX pairs_batch;
 CREATE INDEX pairs_by_load ON pairs (batch, votes + holds, id);
 CREATE INDEX pairs_by_priority ON pairs (batch, priority, id);
+CREATE INDEX pairs_in_conflict ON pairs (batch, id)
+    WHERE max(votes_a, votes_b, votes_tie, votes_both_bad) < votes;
 ALTER TABLE assignments ADD COLUMN kind TEXT NOT NULL DEFAULT 'regular'
     CHECK (kind IN {one_of(KINDS)});
 ALTER TABLE assignments ADD COLUMN state TEXT NOT NULL DEFAULT 'open'
@@ -89,6 +97,17 @@ CREATE TABLE practice (
 CREATE INDEX practice_labeler_id ON practice (labeler_id);
 """
 
+# What each row of `picks` says of its pair, if it is a vote; an undo and a skip are none.
+VOTES = """
+CREATE VIEW cast_votes AS
+SELECT p.uuid, a.pair_id, CASE
+    WHEN p.choice NOT IN ('left', 'right') THEN p.choice
+    WHEN (p.choice = 'left') = (a.left_candidate = x.candidate_a) THEN 'a'
+    ELSE 'b' END AS outcome
+FROM picks AS p JOIN assignments AS a ON a.id = p.assignment_id JOIN pairs AS x ON x.id = a.pair_id
+WHERE p.retracted = 0 AND p.choice <> 'skip' AND a.kind = 'regular';
+"""
+
 # Triggers are made after this, but those of v1 stand: they are lifted for the one update.
 BACKFILL = """
 DROP TRIGGER picks_no_update;
@@ -105,15 +124,24 @@ UPDATE assignments SET state = 'done' WHERE EXISTS (
     SELECT 1 FROM current_picks AS c WHERE c.assignment_id = assignments.id
 );
 UPDATE assignments SET held_until = assigned_at;
+CREATE TEMP VIEW current_votes AS SELECT v.pair_id, v.outcome
+FROM cast_votes AS v JOIN current_picks AS c ON c.uuid = v.uuid;
 -- The first version showed both policies after each pick.
 UPDATE assignments SET revealed_at =
     (SELECT max(p.picked_at) FROM picks AS p WHERE p.assignment_id = assignments.id);
 UPDATE pairs SET
-    votes = (SELECT count(*) FROM assignments AS a JOIN current_picks AS c
-        ON c.assignment_id = a.id
-        WHERE a.pair_id = pairs.id AND a.kind = 'regular' AND c.choice <> 'skip'),
+    votes = (SELECT count(*) FROM current_votes AS v WHERE v.pair_id = pairs.id),
+    votes_a = (SELECT count(*) FROM current_votes AS v
+        WHERE v.pair_id = pairs.id AND v.outcome = 'a'),
+    votes_b = (SELECT count(*) FROM current_votes AS v
+        WHERE v.pair_id = pairs.id AND v.outcome = 'b'),
+    votes_tie = (SELECT count(*) FROM current_votes AS v
+        WHERE v.pair_id = pairs.id AND v.outcome = 'tie'),
+    votes_both_bad = (SELECT count(*) FROM current_votes AS v
+        WHERE v.pair_id = pairs.id AND v.outcome = 'both_bad'),
     holds = (SELECT count(*) FROM assignments AS a
         WHERE a.pair_id = pairs.id AND a.kind = 'regular' AND a.state = 'open');
+DROP VIEW current_votes;
 INSERT INTO batches (name, pairs, votes, created)
     SELECT batch, count(*), sum(votes), min(created) FROM pairs GROUP BY batch;
 INSERT INTO tallies (labeler_id, batch, done)
@@ -185,11 +213,20 @@ END;
 CREATE TRIGGER picks_counted AFTER INSERT ON picks BEGIN
     UPDATE assignments SET state = CASE NEW.retracted WHEN 1 THEN 'open' ELSE 'done' END
     WHERE id = NEW.assignment_id;
-    UPDATE pairs SET votes = votes + (NEW.retracted = 0 AND NEW.choice <> 'skip') - coalesce(
-        (SELECT old.retracted = 0 AND old.choice <> 'skip' FROM picks AS old
-            WHERE old.uuid = NEW.supersedes), 0)
-    WHERE id = (SELECT a.pair_id FROM assignments AS a
-        WHERE a.id = NEW.assignment_id AND a.kind = 'regular');
+    UPDATE pairs SET
+        votes = votes + 1,
+        votes_a = votes_a + (v.outcome = 'a'),
+        votes_b = votes_b + (v.outcome = 'b'),
+        votes_tie = votes_tie + (v.outcome = 'tie'),
+        votes_both_bad = votes_both_bad + (v.outcome = 'both_bad')
+    FROM cast_votes AS v WHERE v.uuid = NEW.uuid AND pairs.id = v.pair_id;
+    UPDATE pairs SET
+        votes = votes - 1,
+        votes_a = votes_a - (v.outcome = 'a'),
+        votes_b = votes_b - (v.outcome = 'b'),
+        votes_tie = votes_tie - (v.outcome = 'tie'),
+        votes_both_bad = votes_both_bad - (v.outcome = 'both_bad')
+    FROM cast_votes AS v WHERE v.uuid = NEW.supersedes AND pairs.id = v.pair_id;
 END;
 """
 )

@@ -15,6 +15,7 @@ from labeling import queue
 from labeling.batches import add_pairs
 from labeling.picks import submit, undo
 from labeling.queue import Task, next_pair, upcoming
+from labeling.schema import OUTCOMES
 from labeling.store import Store
 from tests.labeling.conftest import Rows
 
@@ -227,7 +228,7 @@ def test_kept_counts_are_those_of_the_record(
     with store.reading() as db:
         for row in db.query(
             """
-            SELECT p.votes, p.holds,
+            SELECT p.*,
                 (SELECT count(*) FROM preferences AS f WHERE f.pair_id = p.id
                     AND f.kind = 'regular' AND f.choice <> 'skip') AS voted,
                 (SELECT count(*) FROM assignments AS a WHERE a.pair_id = p.id
@@ -236,6 +237,13 @@ def test_kept_counts_are_those_of_the_record(
             """
         ):
             assert (row["votes"], row["holds"]) == (row["voted"], row["held"])
+            for outcome in OUTCOMES:
+                (found,) = db.query(
+                    "SELECT count(*) AS n FROM preferences WHERE pair_id = ? AND outcome = ?"
+                    " AND kind = 'regular'",
+                    [row["id"], outcome],
+                )
+                assert row[f"votes_{outcome}"] == found["n"]
         (batch,) = db.query("SELECT pairs, votes FROM batches")
         (sums,) = db.query("SELECT count(*) AS pairs, sum(votes) AS votes FROM pairs")
         assert batch == sums

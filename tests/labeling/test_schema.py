@@ -23,6 +23,10 @@ TABLES = {
         "batch",
         "created",
         "votes",
+        "votes_a",
+        "votes_b",
+        "votes_tie",
+        "votes_both_bad",
         "holds",
         "priority",
     ],
@@ -66,6 +70,7 @@ TABLES = {
         "hold_minutes",
         "reveal",
         "guidelines",
+        "seed",
         "pairs",
         "votes",
         "created",
@@ -109,6 +114,7 @@ TABLES = {
 }
 VIEWS = {
     "current_picks": TABLES["picks"],
+    "cast_votes": ["uuid", "pair_id", "outcome"],
     "current_adjudications": TABLES["adjudications"],
     "preferences": [
         "seq",

@@ -65,7 +65,7 @@ def test_every_pick_is_still_there_and_counted(old: Path) -> None:
             (row["pick"], row["outcome"], row["kind"], row["app_version"])
             for row in db.query("SELECT * FROM preferences ORDER BY seq")
         ]
-        pairs = list(db.query("SELECT id, votes, holds FROM pairs ORDER BY id"))
+        pairs = list(db.query("SELECT id, votes, votes_b, holds FROM pairs ORDER BY id"))
         (batch,) = db.query("SELECT * FROM batches")
         tallies = list(db.query("SELECT * FROM tallies ORDER BY labeler_id"))
         (rows,) = db.query("SELECT count(*) AS n FROM picks")
@@ -75,7 +75,10 @@ def test_every_pick_is_still_there_and_counted(old: Path) -> None:
         ("u4", "a", "repeat", "0.2.0"),
     ]
     assert rows["n"] == 4
-    assert pairs == [{"id": "x1", "votes": 1, "holds": 0}, {"id": "x2", "votes": 0, "holds": 1}]
+    assert pairs == [
+        {"id": "x1", "votes": 1, "votes_b": 1, "holds": 0},
+        {"id": "x2", "votes": 0, "votes_b": 0, "holds": 1},
+    ]
     assert (batch["name"], batch["pairs"], batch["votes"]) == ("old", 2, 1)
     assert (batch["status"], batch["votes_wanted"], batch["reveal"]) == ("open", None, 1)
     assert tallies == [
