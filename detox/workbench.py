@@ -176,6 +176,27 @@ class Workbench:
                     add_kl(rows, first, second)
             yield rows
 
+    def respond(
+        self, names: Sequence[str], dialogues: Dataset, sampling: Sampling
+    ) -> Iterator[tuple[Dataset, dict[str, list[Row]]]]:
+        """What each policy of ``names`` answers, measured, ``TURN`` dialogues at a time.
+
+        Yields the dialogues of a turn and the rows of ``detox.evaluation.respond`` by policy.
+        Other requests get their turn in between. Raises ``UserError`` as ``compare`` does.
+        """
+        self.check_names(names)
+        self.wait()
+        from detox.evaluation import respond
+
+        assert self.judge is not None
+        for start in range(0, len(dialogues), TURN):
+            part = dialogues.select(range(start, min(start + TURN, len(dialogues))))
+            with self._lock:
+                rows = {
+                    name: respond(self.policies[name], part, self.judge, sampling) for name in names
+                }
+            yield part, rows
+
     def check_names(self, names: Sequence[str]) -> None:
         """Raises ``UserError`` that lists the known policies when one of ``names`` is not."""
         for name in names:

@@ -9,11 +9,13 @@ from typing import Any
 from sqlite_utils import Database
 
 from detox.errors import UserError
+from labeling.gold import write_gold
 from labeling.records import add_candidate, add_pair, add_policy, add_prompt
+from labeling.schema import OUTCOMES
 from labeling.store import Store
 from labeling.text import clean_text, dialogue_of
 
-_SCORES = ("reward", "toxicity", "sampling")
+_SCORES = ("reward", "toxicity", "sampling", "fingerprint")
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class PairRow:
     prompt: dict[str, str | None]
     a: Mapping[str, Any]
     b: Mapping[str, Any]
+    gold: str | None = None
 
 
 def add_pairs(store: Store, rows: Iterable[Mapping[str, Any]], batch: str) -> int:
@@ -46,9 +49,10 @@ def load_pairs(store: Store, rows: Iterable[Mapping[str, Any]], batch: str) -> B
 
     A row is what ``python -m detox evaluate`` writes to ``compare.jsonl``
     (``{"id", "dialogue", "prompt", "topic", "tone", "split", "before": {"policy", "text",
-    "reward", "toxicity"}, "after": {...}}``) or ``{"dialogue", "prompt", "a", "b", "policy_a",
-    "policy_b", "reward_a", ...}``. A policy is a name or ``{"name", "base", "adapter",
-    "fingerprint"}``.
+    "reward", "toxicity", "fingerprint"}, "after": {...}}``) or ``{"dialogue", "prompt", "a", "b",
+    "policy_a", "policy_b", "reward_a", ...}``. A policy is a name or ``{"name", "base",
+    "adapter", "fingerprint"}``. ``gold``, if given, is the right answer: ``a`` (the first, or
+    before), ``b``, ``tie`` or ``both_bad``.
 
     Raises ``UserError`` naming the row that lacks a text, ``StoreError`` by the database.
     """
@@ -89,6 +93,9 @@ def understand(row: Mapping[str, Any]) -> PairRow:
             raise UserError("a policy is a name or an object with a `name`.")
         if not isinstance(side.get("sampling") or {}, Mapping):
             raise UserError("`sampling` is an object of settings.")
+    gold = row.get("gold")
+    if gold not in (None, *OUTCOMES):
+        raise UserError(f"`gold` must be one of {', '.join(OUTCOMES)}.")
     fields = {}
     for name in ("dialogue", "prompt", "topic", "tone", "split", "source", "id"):
         value = row.get(name)
@@ -107,6 +114,7 @@ def understand(row: Mapping[str, Any]) -> PairRow:
         },
         a=a,
         b=b,
+        gold=gold,
     )
 
 
@@ -118,7 +126,7 @@ def _add(db: Database, pair: PairRow, batch: str) -> bool:
         add_candidate(
             db,
             prompt_id,
-            add_policy(db, side["policy"]),
+            add_policy(db, _version(side)),
             side["text"],
             sampling=side.get("sampling"),
             reward=side.get("reward"),
@@ -126,5 +134,18 @@ def _add(db: Database, pair: PairRow, batch: str) -> bool:
         )
         for side in (pair.a, pair.b)
     ]
-    _, new = add_pair(db, prompt_id, candidates[0], candidates[1], batch)
+    pair_id, new = add_pair(db, prompt_id, candidates[0], candidates[1], batch)
+    if pair.gold is not None:
+        stored = next(db.query("SELECT candidate_a FROM pairs WHERE id = ?", [pair_id]))
+        swapped = stored["candidate_a"] != candidates[0]
+        outcome = {"a": "b", "b": "a"}.get(pair.gold, pair.gold) if swapped else pair.gold
+        write_gold(db, pair_id, outcome, source="file")
     return new
+
+
+def _version(side: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The policy of a side: a name alone leaves it open which version of it spoke."""
+    policy = side["policy"]
+    if isinstance(policy, Mapping):
+        return policy
+    return {"name": policy} | {key: side.get(key) for key in ("base", "adapter", "fingerprint")}

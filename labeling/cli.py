@@ -22,6 +22,7 @@ from detox import __version__
 from detox.errors import UserError
 from labeling.agreement import agreement
 from labeling.batches import load_pairs
+from labeling.cli_lead import add_commands
 from labeling.export import FORMATS, Filters, export
 from labeling.files import read_jsonl
 from labeling.imports import LABELER, READERS, import_file
@@ -95,6 +96,7 @@ def parser(argv: Sequence[str] = ()) -> argparse.ArgumentParser:
     sub.add_argument("--format", choices=[*READERS, "pairs"], help="default: by the first row")
     sub.add_argument("--batch", help="name of the batch (default: the file's name)")
     sub.add_argument("--labeler", default=LABELER, help="whose picks rows without a worker are")
+    add_commands(add)
     reward = add("reward", _reward, "train a reward model from the picks")
     if "reward" in argv:
         _reward_module().add_arguments(reward)

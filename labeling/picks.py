@@ -18,6 +18,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from detox.errors import UserError
+from labeling.active import follow_pick
 from labeling.queue import Task, as_task, progress, shown
 from labeling.records import add_pick, labeler_name, now
 from labeling.schema import CHOICES, STRENGTHS
@@ -132,6 +133,7 @@ def submit(
             "informed": int(given["revealed_at"] is not None),
         }
         add_pick(db, row)
+        follow_pick(db, given["pair_id"])
         if given["reveal"] and given["revealed_at"] is None:
             db.execute(
                 "UPDATE assignments SET revealed_at = ? WHERE id = ?",
@@ -174,6 +176,7 @@ def undo(store: Store, labeler: str) -> Pick | None:
             "informed": int(given["revealed_at"] is not None),
         }
         add_pick(db, row)
+        follow_pick(db, given["pair_id"])
         held = datetime.now(UTC) + timedelta(minutes=given["hold_minutes"])
         db.execute(
             "UPDATE assignments SET held_until = ? WHERE id = ?",

@@ -13,12 +13,13 @@ import math
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlite_utils import Database
 
 from detox.errors import UserError
+from labeling.plans import Plan, plan_of
 from labeling.records import add_assignment, add_labeler, labeler_name, now
 from labeling.store import Store
 from labeling.text import clean_text
@@ -61,18 +62,6 @@ class Task:
     right: str
     progress: Progress
     guidelines: str = ""
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What a batch asks of its assignments."""
-
-    name: str
-    votes_wanted: int | None
-    repeat_share: float
-    gold_share: float
-    by_priority: bool
-    hold: timedelta
 
 
 def next_pair(
@@ -126,7 +115,7 @@ def progress(store: Store, labeler: str, batch: str | None = None) -> Progress:
         return _progress(db, labeler_id, batch, batch)
 
 
-def _plans(db: Database, batch: str | None) -> list[_Plan]:
+def _plans(db: Database, batch: str | None) -> list[Plan]:
     """The open batches, oldest first, or the one asked for if it is open."""
     rows = list(
         db.query(
@@ -136,18 +125,7 @@ def _plans(db: Database, batch: str | None) -> list[_Plan]:
     )
     if batch is not None and not rows:
         raise UserError(f"There is no batch '{batch}': load one with `labeling pairs`.")
-    return [
-        _Plan(
-            name=row["name"],
-            votes_wanted=row["votes_wanted"],
-            repeat_share=row["repeat_share"],
-            gold_share=row["gold_share"],
-            by_priority=row["strategy"] != "balanced",
-            hold=timedelta(minutes=row["hold_minutes"]),
-        )
-        for row in rows
-        if row["status"] == "open"
-    ]
+    return [plan_of(row) for row in rows if row["status"] == "open"]
 
 
 def _release(db: Database) -> None:
@@ -173,7 +151,7 @@ def _open(db: Database, labeler_id: int, batch: str | None) -> list[str]:
     return [str(row["id"]) for row in rows]
 
 
-def _take(db: Database, labeler_id: int, plans: list[_Plan], rng: random.Random) -> str | None:
+def _take(db: Database, labeler_id: int, plans: list[Plan], rng: random.Random) -> str | None:
     """Makes the labeler's next assignment in the first batch that has one for them."""
     for plan in plans:
         # Drawn whether needed or not, so that a seed gives the same order with any shares.
@@ -193,7 +171,7 @@ def _take(db: Database, labeler_id: int, plans: list[_Plan], rng: random.Random)
     return None
 
 
-def _reopen(db: Database, labeler_id: int, plan: _Plan) -> str | None:
+def _reopen(db: Database, labeler_id: int, plan: Plan) -> str | None:
     """An assignment of theirs that timed out and whose pair still needs a vote."""
     rows = db.query(
         """
@@ -222,7 +200,7 @@ _UNSEEN = """
 """
 
 
-def _regular(db: Database, labeler_id: int, plan: _Plan, start: str) -> str | None:
+def _regular(db: Database, labeler_id: int, plan: Plan, start: str) -> str | None:
     """The pair that needs the labeler most; ids are hashes, so ``start`` draws among equals."""
     values = {
         "labeler": labeler_id,
@@ -231,7 +209,7 @@ def _regular(db: Database, labeler_id: int, plan: _Plan, start: str) -> str | No
         "start": start,
     }
     needed = "(:wanted IS NULL OR p.votes + p.holds < :wanted)"
-    if plan.by_priority:
+    if plan.strategy != "balanced":
         query = f"""
             SELECT p.id FROM pairs AS p INDEXED BY pairs_by_priority
             WHERE p.batch = :batch AND {needed} AND {_UNSEEN}
@@ -252,7 +230,7 @@ def _regular(db: Database, labeler_id: int, plan: _Plan, start: str) -> str | No
     return None
 
 
-def _levels(db: Database, plan: _Plan) -> Iterator[int]:
+def _levels(db: Database, plan: Plan) -> Iterator[int]:
     """The numbers of votes and holds that pairs of the batch have and that need more, rising."""
     level = -1
     while True:
@@ -269,7 +247,7 @@ def _levels(db: Database, plan: _Plan) -> Iterator[int]:
         yield level
 
 
-def _gold(db: Database, labeler_id: int, plan: _Plan, start: str) -> str | None:
+def _gold(db: Database, labeler_id: int, plan: Plan, start: str) -> str | None:
     """A gold pair of the batch they have not seen, drawn by ``start``."""
     rows = db.query(
         """
@@ -285,7 +263,7 @@ def _gold(db: Database, labeler_id: int, plan: _Plan, start: str) -> str | None:
     return next((str(row["pair_id"]) for row in rows), None)
 
 
-def _repeatable(db: Database, labeler_id: int, plan: _Plan, rng: random.Random) -> str | None:
+def _repeatable(db: Database, labeler_id: int, plan: Plan, rng: random.Random) -> str | None:
     """A pair they judged ``REPEAT_GAP`` picks ago or earlier, and not twice yet."""
     rows = db.query(
         """
@@ -305,7 +283,7 @@ def _repeatable(db: Database, labeler_id: int, plan: _Plan, rng: random.Random) 
 
 
 def _assign(
-    db: Database, pair_id: str, labeler_id: int, kind: str, plan: _Plan, rng: random.Random
+    db: Database, pair_id: str, labeler_id: int, kind: str, plan: Plan, rng: random.Random
 ) -> str:
     pair = next(db.query("SELECT candidate_a, candidate_b FROM pairs WHERE id = ?", [pair_id]))
     sides = [pair["candidate_a"], pair["candidate_b"]]
@@ -315,7 +293,7 @@ def _assign(
     )
 
 
-def _until(plan: _Plan) -> str:
+def _until(plan: Plan) -> str:
     return (datetime.now(UTC) + plan.hold).isoformat(timespec="microseconds")
 
 
