@@ -94,7 +94,7 @@ def next_conflict(
 _WAITING = """
 FROM pairs AS p WHERE p.id IN (
     SELECT id FROM pairs INDEXED BY pairs_in_conflict
-    WHERE max(votes_a, votes_b, votes_tie, votes_both_bad) < votes
+    WHERE votes > max(votes_a, votes_b, votes_tie, votes_both_bad)
     UNION
     SELECT a.pair_id FROM picks AS f JOIN assignments AS a ON a.id = f.assignment_id
     WHERE f.flagged = 1 AND f.uuid IN (SELECT uuid FROM current_picks WHERE uuid = f.uuid)

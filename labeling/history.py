@@ -95,11 +95,15 @@ def _assigned(db: Database, pair: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+_VERBS = {True: "changed", False: "picked"}
+
+
 def _picked(db: Database, pair: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = db.query(
         """
-        SELECT c.*, a.left_candidate, a.kind, l.pseudonym FROM picks AS c
-        JOIN assignments AS a ON a.id = c.assignment_id
+        SELECT c.*, before.retracted = 0 AS changes, a.left_candidate, a.kind, l.pseudonym
+        FROM picks AS c JOIN assignments AS a ON a.id = c.assignment_id
+        LEFT JOIN picks AS before ON before.uuid = c.supersedes
         JOIN labelers AS l ON l.id = a.labeler_id WHERE a.pair_id = ?
         """,
         [pair["id"]],
@@ -110,11 +114,7 @@ def _picked(db: Database, pair: Mapping[str, Any]) -> list[dict[str, Any]]:
         on = {"left": left, "right": {"a": "b", "b": "a"}[left]}
         events.append(
             {
-                "event": "undone"
-                if row["retracted"]
-                else "changed"
-                if row["supersedes"]
-                else "picked",
+                "event": "undone" if row["retracted"] else _VERBS[bool(row["changes"])],
                 "at": row["picked_at"],
                 "labeler": row["pseudonym"],
                 "kind": row["kind"],

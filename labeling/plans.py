@@ -172,7 +172,7 @@ def _standing(db: Database, row: Mapping[str, Any]) -> Standing:
                 (SELECT count(*) FROM gold AS g JOIN pairs AS p ON p.id = g.pair_id
                     WHERE p.batch = :batch) AS gold,
                 (SELECT count(*) FROM pairs INDEXED BY pairs_in_conflict WHERE batch = :batch
-                    AND max(votes_a, votes_b, votes_tie, votes_both_bad) < votes) AS conflicts,
+                    AND votes > max(votes_a, votes_b, votes_tie, votes_both_bad)) AS conflicts,
                 (SELECT count(*) FROM tallies WHERE batch = :batch AND done > 0) AS labelers,
                 (SELECT count(*) FROM assignments AS a INDEXED BY assignments_held
                     JOIN pairs AS p ON p.id = a.pair_id

@@ -44,7 +44,7 @@ DROP INDEX pairs_batch;
 CREATE INDEX pairs_by_load ON pairs (batch, votes + holds, id);
 CREATE INDEX pairs_by_priority ON pairs (batch, priority, id);
 CREATE INDEX pairs_in_conflict ON pairs (batch, id)
-    WHERE max(votes_a, votes_b, votes_tie, votes_both_bad) < votes;
+    WHERE votes > max(votes_a, votes_b, votes_tie, votes_both_bad);
 ALTER TABLE assignments ADD COLUMN kind TEXT NOT NULL DEFAULT 'regular'
     CHECK (kind IN {one_of(KINDS)});
 ALTER TABLE assignments ADD COLUMN state TEXT NOT NULL DEFAULT 'open'
