@@ -11,8 +11,9 @@ import errno
 import os
 import sqlite3
 import threading
+from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,7 @@ from detox.errors import UserError
 from labeling.schema import migrations
 
 BUSY_SECONDS = 30
+_turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
 
 class StoreError(UserError):
@@ -58,7 +60,9 @@ class Store:
 
         Raises ``StoreError`` for a read-only, damaged or locked database and a full disk.
         """
-        with _explained(self.path), _connection(self.path) as db:
+        # SQLite's own waiting asks again after ever longer naps: threads of one program that write
+        # at the same time would wait far longer than their turn takes.
+        with _turns[str(self.path.absolute())], _explained(self.path), _connection(self.path) as db:
             # A deferred transaction that reads before it writes fails at once, without waiting,
             # when another writer came between.
             db.execute("BEGIN IMMEDIATE")
@@ -92,6 +96,37 @@ def open_store(path: str | Path) -> Store:
             db.enable_wal()
             _migrate(db)
     return Store(path)
+
+
+def back_up(store: Store, path: str | Path) -> None:
+    """Copies the database as it is at one moment to ``path``, a new file; nobody has to stop.
+
+    The copy is whole and on disk when this returns, or not there. Raises ``StoreError`` when
+    there is a file at ``path`` or none can be written, and when the database cannot be read.
+    """
+    path = Path(path)
+    if not path.name:
+        raise StoreError("Give the copy a name, such as labels.backup.db.")
+    unfinished = path.with_name(f"{path.name}.part-{os.getpid()}-{threading.get_ident()}")
+    try:
+        if path.exists():
+            raise StoreError(f"There is a file '{path}' already: give the copy another name.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.touch()
+        with _explained(store.path), _connection(store.path) as db:
+            db.execute("VACUUM INTO ?", [str(unfinished)])
+            with closing(Database(unfinished, execute_plugins=False)) as copied:
+                copied.enable_wal()
+        # SQLite leaves it to us to bring the copy to the disk.
+        with unfinished.open("rb+") as copy:
+            os.fsync(copy.fileno())
+        unfinished.replace(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StoreError(f"'{path}' cannot be written ({reason}): choose another place.") from error
+    finally:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
 
 
 def _outdated(db: Database, path: Path) -> bool:
