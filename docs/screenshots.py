@@ -39,6 +39,7 @@ def main(url: str) -> None:
             open_tab(page, "Label")
             page.locator("#label-name input, #label-name textarea").first.fill("Ada")
             page.click("#label-start")
+            page.get_by_role("button", name="Skip the practice").click()
             expect(page.locator("#label-stage [data-choice=left]")).to_be_visible(timeout=60_000)
             page.screenshot(path=FOLDER / f"label{suffix}.png", full_page=not suffix)
             page.close()

@@ -69,7 +69,7 @@ class Side:
 class Reveal:
     """What a labeler learns after the pick; ``chosen`` is None for a tie, both bad or a skip.
 
-    ``others`` counts how other labelers judged this pair, in terms of this labeler's sides.
+    ``others`` counts how other people judged this pair, in terms of this labeler's sides.
     """
 
     left: Side
@@ -278,12 +278,12 @@ def _refuse_closed(given: Mapping[str, Any]) -> None:
 
 
 def _others(db: Database, row: Mapping[str, Any]) -> dict[str, int]:
-    """How the other labelers judged the pair of ``row``, on the sides of its own assignment."""
+    """How other people judged the pair of ``row``, on the sides of its own assignment."""
     counts = Counter(
         str(other["outcome"])
         for other in db.query(
             "SELECT outcome FROM preferences WHERE pair_id = ? AND labeler_id <> ?"
-            " AND kind <> 'repeat' AND outcome <> 'skip'",
+            " AND kind <> 'repeat' AND outcome <> 'skip' AND labeler_kind = 'person'",
             [row["pair_id"], row["labeler_id"]],
         )
     )

@@ -179,12 +179,15 @@ def add_labeler(db: Database, name: str, kind: str = "person") -> int:
     Their pseudonym is a hash of the name with the database's own salt, so that exports of one
     project agree on who is who and nobody outside can find a name by trying.
 
-    Raises ``UserError`` for an empty or overlong name.
+    Raises ``UserError`` for an empty or overlong name, and for one that belongs to a labeler of
+    the other kind.
     """
     name = labeler_name(name)
     if not name or len(name) > NAME_LENGTH:
         raise UserError(f"Give a labeler name of 1 to {NAME_LENGTH} characters.")
-    known = next(db.query("SELECT id FROM labelers WHERE name = ?", [name]), None)
+    known = next(db.query("SELECT id, kind FROM labelers WHERE name = ?", [name]), None)
+    if known and known["kind"] != kind:
+        raise UserError(f"'{name}' is the name of a {known['kind']} here: choose another name.")
     if known:
         return int(known["id"])
     salt = next(db.query("SELECT value FROM meta WHERE key = 'salt'"))["value"]
@@ -237,6 +240,18 @@ def add_pick(db: Database, row: Mapping[str, Any]) -> None:
     """Appends one row to ``picks``; the caller has checked it."""
     known = {"picked_at": now(), "app_version": __version__}
     _insert(db, "picks", known | {key: value for key, value in row.items() if value is not None})
+
+
+def add_practice(db: Database, labeler_id: int, item: str, choice: str, *, correct: bool) -> None:
+    """Appends an answer to a practice pair, which is no pick."""
+    row = {
+        "labeler_id": labeler_id,
+        "item": item,
+        "choice": choice,
+        "correct": int(correct),
+        "practised_at": now(),
+    }
+    _insert(db, "practice", row)
 
 
 def add_reward_model(

@@ -1,89 +1,129 @@
-"""The Label tab's page as HTML: a conversation, two cards, the buttons, and what comes after.
+"""What changes on the Label tab's page, as HTML: pairs, progress, what was said, and the end.
 
-Every text from the database or a labeler is escaped here. A button says what it does with
-``data-choice`` or ``data-action`` and which key does the same with ``data-key``; ``label.js``
-listens to both.
+``turn_page`` makes one string of parts; the page's script puts each into its place in the shell
+(``shell.py``). Pairs are inert ``template`` elements with nothing in them but texts. Every text
+from the database or a labeler is escaped here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from html import escape
 
 from detox.ui.html import number, percent, readable, turns
-from labeling.picks import Side
-from labeling.queue import Progress, Task
-from labeling.ui.session import Last, Turn
+from labeling.picks import Reveal, Side
+from labeling.queue import Progress, Share, Task
+from labeling.ui.scope import OpenBatch
+from labeling.ui.session import Change, Last, Turn
 
-QUESTION = "Which summary is gentler, and still tells what happened?"
-# choice, key, word on the button
-CHOICES = (
-    ("left", "1", "A is better"),
-    ("right", "2", "B is better"),
-    ("tie", "3", "Tie"),
-    ("both_bad", "4", "Both bad"),
-    ("skip", "s", "Skip"),
-)
-_PICKED = {
+PICKED = {
     "left": "you chose A",
     "right": "you chose B",
     "tie": "you called it a tie",
     "both_bad": "you found both bad",
     "skip": "you skipped it",
 }
-INTRO = f"""
-<div class="lb-intro">
-  <h2 class="da-title">Judge two summaries</h2>
-  <p class="lb-lead">You read a conversation and two summaries of it, A and B, and say which one
-  is better. You are not told which model wrote which until you have picked.</p>
-  <ul class="lb-rules">
-    <li><b>{QUESTION}</b></li>
-    <li>Gentler means no insult is repeated: “she is angry about the late report” is gentler than
-    “she calls him a lazy idiot”.</li>
-    <li>A gentle summary that leaves out the point, or makes something up, is not better.</li>
-    <li>About the same? Say so: <i>tie</i>, or <i>both bad</i>. Unsure? <i>Skip</i>.</li>
-  </ul>
-  <p class="lb-note" role="note"><b>Content note.</b> The conversations, and some summaries,
-  contain insults and mockery. They are invented, and they are there on purpose. Stop whenever
-  you like; every pick is saved at once.</p>
-</div>
-"""
-
-GUIDE = f"""
-<details class="lb-guide">
-  <summary>Guidelines and keys</summary>
-  <div>
-    <p><b>{QUESTION}</b> Gentler means no insult is repeated. A gentle summary that leaves out the
-    point, or makes something up, is not better. If neither stands out, call it a tie; if both
-    fail, both bad; if you cannot tell, skip.</p>
-    <p><kbd>1</kbd> A is better <kbd>2</kbd> B is better <kbd>3</kbd> tie <kbd>4</kbd> both bad
-    <kbd>s</kbd> skip <kbd>u</kbd> or <kbd>Ctrl</kbd> <kbd>Z</kbd> undo</p>
-    <p class="da-muted">Content note: conversations and some summaries contain insults, on
-    purpose.</p>
-  </div>
-</details>
-"""
+_OTHERS = {"left": "chose A", "right": "chose B", "tie": "a tie", "both_bad": "both bad"}
+ALL_BATCHES = "All open batches"
+_RESTS = {
+    "empty": (
+        "…",
+        "There is nothing to label yet",
+        "Pairs are generated beforehand, so that labeling never waits for a model. Load some"
+        " with <code>python -m labeling pairs FILE</code>.",
+    ),
+    "paused": (
+        "II",
+        "Labelling is paused",
+        "Whoever leads this project has paused it. Your picks are saved, and the pairs will wait"
+        " for you here.",
+    ),
+    "closed": (
+        "✓",
+        "This project is closed",
+        "No more picks are wanted, and those that were made stay as they are. Thank you for yours.",
+    ),
+}
 
 
-def stage(turn: Turn) -> str:
-    """The whole page of a turn: a pair to judge, the end, or an empty project."""
-    if turn.task is None:
-        return _finished(turn) if turn.progress.total else _empty()
-    task = turn.task
+def turn_page(turn: Turn) -> str:
+    """All the page needs of a turn: up to two pairs, and everything that is shown around them."""
+    tasks = [task for task in (turn.task, turn.ahead) if task]
+    pairs = "".join(
+        _template(task, turn.progress.done + place) for place, task in enumerate(tasks, start=1)
+    )
+    marks = (" data-undo" if turn.undoable else "") + (" data-new" if turn.new else "")
     return (
-        f'<section class="lb-stage" data-assignment="{escape(task.assignment_id)}">'
-        f'<header class="lb-top"><h2 class="lb-question">{QUESTION}</h2>'
-        f"{_progress(task.progress)}</header>"
-        '<div class="lb-main">'
-        f"{_dialogue(task.dialogue)}"
-        f'<div class="lb-pair">{_cards(task)}'
-        f'<div class="lb-panel">{_actions(turn)}{_status(turn)}</div></div>'
-        "</div></section>"
+        f'<div class="lb-turn" data-labeler="{escape(turn.labeler)}"{marks}>{pairs}'
+        f'<div data-part="progress">{progress_bars(turn.progress)}</div>'
+        f'<div data-part="said">{_said(turn)}</div>'
+        f'<div data-part="end">{"" if tasks else _end(turn)}</div>'
+        f'<div data-part="batches">{_batches(turn)}</div></div>'
     )
 
 
-def who(labeler: str) -> str:
-    """The line that says under which name picks are kept."""
-    return f'<p class="lb-who da-muted">Labelling as <b>{escape(labeler)}</b></p>'
+def change_page(change: Change) -> str:
+    """An earlier pick: its pair, with the old answer in the attributes of the template."""
+    pick, task = change.earlier.pick, change.earlier.task
+    answer = {
+        "choice": pick.choice,
+        "strength": pick.strength or "",
+        "reasons": "\n".join(pick.reasons),
+        "note": pick.note,
+        "when": pick.picked_at,
+    }
+    marks = "".join(f' data-{name}="{escape(value)}"' for name, value in answer.items())
+    marks += " data-flagged" if pick.flagged else ""
+    marks += " data-seen" if change.seen else ""
+    return f'<div class="lb-turn">{_template(task, None, marks)}</div>'
+
+
+def pair_html(dialogue: str, left: str, right: str) -> str:
+    """A conversation and its two summaries, as they stand on the stage."""
+    cards = "".join(
+        f'<article class="da-card lb-card lb-card-{side}" aria-label="Summary {letter}">'
+        f'<h3 class="lb-letter" aria-hidden="true">{letter}</h3><p>{_text(text)}</p></article>'
+        for side, letter, text in (("left", "A", left), ("right", "B", right))
+    )
+    return f'{_dialogue(dialogue)}<div class="lb-cards">{cards}</div>'
+
+
+def progress_bars(progress: Progress) -> str:
+    """How far the labeler is, the batch of the pair, and the project, each with a bar."""
+    parts = [
+        ("own", f"You: {progress.done} of {progress.total}", progress.done, progress.total),
+        ("batch", f"Batch {_share(progress.batch)}", progress.batch.votes, progress.batch.wanted),
+        (
+            "project",
+            f"Project {_share(progress.project)}",
+            progress.project.votes,
+            progress.project.wanted,
+        ),
+    ]
+    bars = "".join(
+        f'<div class="lb-meter lb-meter-{name}"><span>{words}</span>'
+        f'<div class="da-bar" role="meter" aria-label="{words}" aria-valuemin="0"'
+        f' aria-valuemax="{most}" aria-valuenow="{done}"'
+        f' style="--value:{100 * done / most:.1f}%"><i></i></div></div>'
+        for name, words, done, most in parts
+        if most
+    )
+    return f'<div class="lb-progress">{bars}</div>'
+
+
+def _share(share: Share) -> str:
+    return percent(share.votes / share.wanted) if share.wanted else ""
+
+
+def _template(task: Task, place: int | None, marks: str = "") -> str:
+    ordinal = f' data-place="{place}"' if place else ""
+    rules = escape(task.guidelines.strip())
+    return (
+        f'<template data-assignment="{escape(task.assignment_id)}"{ordinal}{marks}>'
+        f"{pair_html(task.dialogue, task.left, task.right)}"
+        f'<div class="lb-own-rules">{rules}</div></template>'
+    )
 
 
 def _dialogue(dialogue: str) -> str:
@@ -103,63 +143,23 @@ def _dialogue(dialogue: str) -> str:
     )
 
 
-def _cards(task: Task) -> str:
-    cards = "".join(
-        f'<article class="da-card lb-card lb-card-{side}" aria-label="Summary {letter}">'
-        f'<h3 class="lb-letter" aria-hidden="true">{letter}</h3><p>{_text(text)}</p></article>'
-        for side, letter, text in (("left", "A", task.left), ("right", "B", task.right))
-    )
-    return f'<div class="lb-cards">{cards}</div>'
-
-
-def _actions(turn: Turn) -> str:
-    buttons = "".join(
-        f'<button type="button" class="lb-button lb-pick-{choice}" data-choice="{choice}"'
-        f' data-key="{key}" aria-keyshortcuts="{key}"><span>{word}</span>'
-        f'<kbd aria-hidden="true">{key}</kbd></button>'
-        for choice, key, word in CHOICES
-    )
-    return (
-        f'<div class="lb-actions" role="group" aria-label="Your pick">{buttons}{_undo(turn)}</div>'
-    )
-
-
-def _undo(turn: Turn) -> str:
-    disabled = "" if turn.progress.done else " disabled"
-    return (
-        '<button type="button" class="lb-button lb-undo" data-action="undo" data-key="u"'
-        f' aria-keyshortcuts="u Control+Z"{disabled}><span>Undo</span>'
-        '<kbd aria-hidden="true">u</kbd></button>'
-    )
-
-
-def _progress(progress: Progress) -> str:
-    share = 100 * progress.done / max(progress.total, 1)
-    return (
-        f'<div class="lb-progress"><span>{progress.done} of {progress.total}</span>'
-        '<div class="da-bar" role="progressbar" aria-label="Pairs you have labelled"'
-        f' aria-valuemin="0" aria-valuemax="{progress.total}" aria-valuenow="{progress.done}"'
-        f' style="--value:{share:.1f}%"><i></i></div></div>'
-    )
-
-
-def _status(turn: Turn) -> str:
+def _said(turn: Turn) -> str:
     parts = []
     if turn.note:
         parts.append(f"<span>{escape(turn.note)}</span>")
     if turn.last:
-        parts.append(_reveal(turn.last))
-    return f'<p class="lb-status" role="status">{"".join(parts)}</p>'
+        parts.append(_saved(turn.last))
+    return "".join(parts)
 
 
-def _reveal(last: Last) -> str:
-    sides = last.reveal
-    if sides is None:
-        return f"<span>Last pair: {_PICKED[last.choice]}.</span>"
-    return (
-        f"<span>Last pair: {_PICKED[last.choice]}.</span>"
-        f"{_side('A', sides.left)}{_side('B', sides.right)}"
-    )
+def _saved(last: Last) -> str:
+    what = "Your change is saved" if last.change else "Saved"
+    told = f'<span><b class="lb-saved">{what}</b>: {PICKED[last.choice]}.</span>'
+    return told + (_reveal(last.reveal) if last.reveal else "")
+
+
+def _reveal(sides: Reveal) -> str:
+    return f"{_side('A', sides.left)}{_side('B', sides.right)}{_others(sides.others)}"
 
 
 def _side(letter: str, side: Side) -> str:
@@ -173,32 +173,72 @@ def _side(letter: str, side: Side) -> str:
     return f'<span class="lb-was{tone}">{letter} was <b>{escape(side.policy)}</b>{numbers}</span>'
 
 
-def _finished(turn: Turn) -> str:
-    count = f"{turn.progress.done} pair{'s' if turn.progress.done != 1 else ''}"
+def _others(counts: Mapping[str, int]) -> str:
+    told = [f"{counts[name]} {words}" for name, words in _OTHERS.items() if counts.get(name)]
+    return f'<span class="lb-others">Others: {", ".join(told)}.</span>' if told else ""
+
+
+def _end(turn: Turn) -> str:
+    mark, title, text = _RESTS.get(turn.rest) or _finished(turn)
+    again = "Look again" if turn.rest == "empty" else "Look for new pairs"
+    undo = "" if turn.rest in ("empty", "closed") or not turn.undoable else _UNDO
+    elsewhere = _button("all", "Show all open batches") if turn.chosen else ""
     return (
-        '<section class="lb-stage lb-end"><div class="lb-mark" aria-hidden="true">✓</div>'
-        '<h2 class="da-title">You have labelled every pair</h2>'
-        f"<p>{count} judged. Thank you, {escape(turn.labeler)}: the Results tab shows what"
-        " everybody's picks say so far.</p>"
-        f'<div class="lb-end-actions">{_next("Look for new pairs")}{_undo(turn)}</div>'
-        f"{_status(turn)}</section>"
+        f'<div class="lb-mark" aria-hidden="true">{mark}</div>'
+        f'<h2 class="da-title" tabindex="-1">{title}</h2><p>{text}</p>'
+        f'<div class="lb-end-actions">{_button("next", again)}{elsewhere}{undo}</div>'
     )
 
 
-def _empty() -> str:
+_UNDO = (
+    '<button type="button" class="lb-button" data-action="undo" data-key="u"'
+    ' aria-keyshortcuts="u Control+Z"><span>Undo the last pick</span>'
+    '<kbd aria-hidden="true">u</kbd></button>'
+)
+
+
+def _finished(turn: Turn) -> tuple[str, str, str]:
+    done, total = turn.progress.done, turn.progress.total
+    count = f"{done} pair{'s' if done != 1 else ''} judged. Thank you, {escape(turn.labeler)}"
+    if done < total:
+        return (
+            "✓",
+            "There is nothing left for you to do",
+            f"{count}: every other pair has the picks it needs, or is with another labeler just"
+            " now.",
+        )
     return (
-        '<section class="lb-stage lb-end"><div class="lb-mark" aria-hidden="true">…</div>'
-        '<h2 class="da-title">There is nothing to label yet</h2>'
-        "<p>Pairs are generated beforehand, so that labeling never waits for a model. Load some"
-        " with <code>python -m labeling pairs FILE</code>.</p>"
-        f'<div class="lb-end-actions">{_next("Look again")}</div></section>'
+        "✓",
+        "You have labelled every pair",
+        f"{count}: the Results tab shows what everybody's picks say so far.",
     )
 
 
-def _next(word: str) -> str:
+def _button(action: str, word: str) -> str:
+    kind = " lb-primary" if action == "next" else ""
     return (
-        '<button type="button" class="lb-button lb-primary" data-action="next"'
-        f"><span>{word}</span></button>"
+        f'<button type="button" class="lb-button{kind}" data-action="{action}">'
+        f"<span>{word}</span></button>"
+    )
+
+
+def _batches(turn: Turn) -> str:
+    """The options of the batch chooser; none where there is nothing to choose."""
+    if len(turn.batches) < 2 and not turn.chosen:
+        return ""
+    options = [("", ALL_BATCHES), *((batch.key, _batch(batch)) for batch in turn.batches)]
+    if turn.chosen and turn.chosen not in dict(options):
+        options.append((turn.chosen, "A batch that is not open"))
+    return "".join(
+        f'<option value="{escape(key)}"{" selected" if key == turn.chosen else ""}>{words}</option>'
+        for key, words in options
+    )
+
+
+def _batch(batch: OpenBatch) -> str:
+    opened = datetime.fromisoformat(batch.opened)
+    return (
+        f"Batch {batch.number}, {opened.day} {opened:%b %Y}: {batch.done} of {batch.pairs} judged"
     )
 
 

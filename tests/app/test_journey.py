@@ -27,13 +27,14 @@ def test_compare_label_undo_and_export(arena: Visit, visitor: Any, result_rows: 
     visitor.get_by_role("tab", name="Label").click()
     visitor.locator("#label-name input, #label-name textarea").first.fill("Ada")
     visitor.click("#label-start")
-    done = visitor.locator("#label-stage .lb-progress span")
-    expect(done).to_have_text(f"0 of {pairs}")
+    visitor.get_by_role("button", name="Skip the practice").click()
+    done = visitor.locator("#label-stage .lb-meter-own span")
+    expect(done).to_have_text(f"You: 0 of {pairs}")
     for count, choice in enumerate(("left", "right", "left"), start=1):
         visitor.locator(f"#label-stage [data-choice={choice}]:not([aria-disabled])").click()
-        expect(done).to_have_text(f"{count} of {pairs}")
+        expect(done).to_have_text(f"You: {count} of {pairs}")
     visitor.keyboard.press("u")
-    expect(done).to_have_text(f"2 of {pairs}")
+    expect(done).to_have_text(f"You: 2 of {pairs}")
 
     visitor.get_by_role("tab", name="Results").click()
     expect(visitor.locator("#results-page")).to_contain_text("2")
