@@ -23,6 +23,7 @@ from labeling.text import clean_text
 
 SIDES = ("left", "right", "tie", "both_bad")
 NOTE_LENGTH = 2_000
+GONE = "This pair is no longer in the project: go on to the next one."
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,35 @@ class Adjudication:
     adjudicated_at: str
 
 
+@dataclass(frozen=True)
+class Decision:
+    """An adjudication with the pair it is about, unveiled: for lists and files."""
+
+    uuid: str
+    pair_id: str
+    batch: str
+    dialogue: str
+    text_a: str
+    text_b: str
+    policy_a: str
+    policy_b: str
+    votes_a: int
+    votes_b: int
+    votes_tie: int
+    votes_both_bad: int
+    lead: str
+    outcome: str
+    note: str
+    adjudicated_at: str
+    gold: bool
+    """Whether the pair is gold with this very answer."""
+
+    @property
+    def policy(self) -> str | None:
+        """The policy that was found better; None for a tie and both bad."""
+        return {"a": self.policy_a, "b": self.policy_b}.get(self.outcome)
+
+
 def conflicts(store: Store, batch: str | None = None) -> int:
     """How many pairs wait for a lead: their votes differ or somebody flagged them."""
     with store.reading() as db:
@@ -89,6 +119,14 @@ def next_conflict(
             None,
         )
         return _conflict(db, str(row["id"]), rng) if row else None
+
+
+def look_at(store: Store, pair_id: str, rng: random.Random) -> Conflict:
+    """Any pair as a lead sees it, to decide it anew. Raises ``UserError`` for an unknown one."""
+    with store.reading() as db:
+        if not next(db.query("SELECT 1 FROM pairs WHERE id = ?", [pair_id]), None):
+            raise UserError(GONE)
+        return _conflict(db, pair_id, rng)
 
 
 _WAITING = """
@@ -126,7 +164,7 @@ def adjudicate(
     with store.writing() as db:
         pair = next(db.query("SELECT * FROM pairs WHERE id = ?", [pair_id]), None)
         if pair is None or left_candidate not in (pair["candidate_a"], pair["candidate_b"]):
-            raise UserError("This pair is no longer in the project: go on to the next one.")
+            raise UserError(GONE)
         side = _side_of(pair, left_candidate)
         row: dict[str, Any] = {
             "uuid": str(uuids.uuid4()),
@@ -158,6 +196,28 @@ def adjudications(store: Store, batch: str | None = None) -> list[Adjudication]:
         return [Adjudication(**row) for row in rows]
 
 
+def decisions(store: Store, batch: str | None = None, limit: int = -1) -> list[Decision]:
+    """The ``limit`` latest adjudications that count, newest first; by default all of them."""
+    with store.reading() as db:
+        rows = db.query(
+            """
+            SELECT d.uuid, d.pair_id, p.batch, r.dialogue, a.text AS text_a, b.text AS text_b,
+                pa.name AS policy_a, pb.name AS policy_b,
+                p.votes_a, p.votes_b, p.votes_tie, p.votes_both_bad, l.pseudonym AS lead,
+                d.outcome, d.note, d.adjudicated_at, g.outcome IS d.outcome AS gold
+            FROM current_adjudications AS d JOIN labelers AS l ON l.id = d.labeler_id
+            JOIN pairs AS p ON p.id = d.pair_id JOIN prompts AS r ON r.id = p.prompt_id
+            JOIN candidates AS a ON a.id = p.candidate_a
+            JOIN candidates AS b ON b.id = p.candidate_b
+            JOIN policies AS pa ON pa.id = a.policy_id JOIN policies AS pb ON pb.id = b.policy_id
+            LEFT JOIN gold AS g ON g.pair_id = d.pair_id
+            WHERE :batch IS NULL OR p.batch = :batch ORDER BY d.seq DESC LIMIT :limit
+            """,
+            {"batch": batch, "limit": limit},
+        )
+        return [Decision(**(row | {"gold": bool(row["gold"])})) for row in rows]
+
+
 def _conflict(db: Database, pair_id: str, rng: random.Random) -> Conflict:
     pair = next(
         db.query(
@@ -175,7 +235,7 @@ def _conflict(db: Database, pair_id: str, rng: random.Random) -> Conflict:
     side = _side_of(pair, left)
     rows = db.query(
         "SELECT labeler, outcome, strength, note, flagged FROM preferences"
-        " WHERE pair_id = ? AND kind <> 'repeat' ORDER BY seq",
+        " WHERE pair_id = ? AND kind <> 'repeat' AND labeler_kind = 'person' ORDER BY seq",
         [pair_id],
     )
     votes = tuple(

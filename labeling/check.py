@@ -64,8 +64,9 @@ WITH votes AS (
     + """
     FROM cast_votes AS v JOIN current_picks AS c ON c.uuid = v.uuid GROUP BY v.pair_id
 ), holds AS (
-    SELECT pair_id, count(*) AS holds FROM assignments
-    WHERE state = 'open' AND kind = 'regular' GROUP BY pair_id
+    SELECT a.pair_id, count(*) AS holds FROM assignments AS a
+    JOIN labelers AS l ON l.id = a.labeler_id AND l.kind = 'person'
+    WHERE a.state = 'open' AND a.kind = 'regular' GROUP BY a.pair_id
 )
 SELECT p.id FROM pairs AS p LEFT JOIN votes AS v ON v.pair_id = p.id
 LEFT JOIN holds AS h ON h.pair_id = p.id

@@ -4,7 +4,7 @@ What was picked is append-only: triggers refuse UPDATE, DELETE and REPLACE. The 
 assignment form a chain through ``supersedes``, each row replacing the one before it, so an
 assignment has at most one current pick whatever the number of writers.
 
-``v1`` and ``v2`` hold the SQL of each version; a released version's SQL is never edited.
+``v1``, ``v2`` and ``v3`` hold the SQL of each version; a released version's SQL is never edited.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlite_utils import Database, Migrations
 
-from labeling.schema import v1, v2
+from labeling.schema import v1, v2, v3
 
 MIGRATION_SET = "labeling"
 CHOICES = v1.CHOICES
@@ -25,6 +25,7 @@ STATUSES = v2.STATUSES
 KINDS = v2.KINDS
 STRATEGIES = v2.STRATEGIES
 ROLES = v2.ROLES
+ANSWERS = v3.ANSWERS
 
 migrations = Migrations(MIGRATION_SET)
 
@@ -47,3 +48,12 @@ def m002_batches(db: Database) -> None:
     db.executescript(v2.BACKFILL)
     db.executescript(v2.TRIGGERS)
     db.executescript(v2.VIEWS)
+
+
+@migrations()
+def m003_judges(db: Database) -> None:
+    """Models as judges and their answers; votes, holds and tallies are of people only."""
+    db.executescript(v3.TABLES)
+    db.executescript(v3.VOTES)
+    db.executescript(v3.RECOUNT)
+    db.executescript(v3.TRIGGERS)

@@ -90,6 +90,8 @@ TABLES = {
     ],
     "accounts": ["name", "role", "password", "disabled", "created"],
     "practice": ["seq", "labeler_id", "item", "choice", "correct", "practised_at"],
+    "judges": ["labeler_id", "version", "settings", "created"],
+    "judge_answers": ["pick", "first_candidate", "answer", "log_odds", "explanation"],
     "reward_models": [
         "id",
         "name",
@@ -203,6 +205,9 @@ def test_foreign_keys_point_where_they_should(fresh_store: Store) -> None:
         ("adjudications", "labeler_id", "labelers", "id"),
         ("adjudications", "left_candidate", "candidates", "id"),
         ("practice", "labeler_id", "labelers", "id"),
+        ("judges", "labeler_id", "labelers", "id"),
+        ("judge_answers", "pick", "picks", "uuid"),
+        ("judge_answers", "first_candidate", "candidates", "id"),
     }
 
 
@@ -231,7 +236,7 @@ def test_a_new_database_may_be_opened_by_many_at_once(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert [s.path for s in pool.map(open_store, [path] * 16)] == [path] * 16
     names = sqlite3.connect(path).execute("SELECT name FROM _sqlite_migrations").fetchall()
-    assert names == [("m001_initial",), ("m002_batches",)]
+    assert names == [("m001_initial",), ("m002_batches",), ("m003_judges",)]
 
 
 def test_each_database_has_its_own_salt(tmp_path: Path) -> None:
