@@ -1,15 +1,18 @@
 """Preferences as rows of each tool's own format; pure functions from dictionaries to dictionaries.
 
-A preference is a row of the view ``preferences``. Each converter returns the rows that one
-preference becomes: none where the format cannot hold it.
+A preference is a row of the view ``preferences``, or one made of several by aggregation. Each
+converter returns the rows that one preference becomes: none where the format cannot hold it.
 """
 
 from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from labeling.schema import CHOICES
 
 Row = dict[str, Any]
 Preference = Mapping[str, Any]
@@ -20,8 +23,13 @@ MARGINS = {"clearly": 1.0, None: 2 / 3, "slightly": 1 / 3}
 # The comparisons' confidence runs from 1 to 9; ours has two levels.
 CONFIDENCE = {"clearly": 8, "slightly": 3}
 
+# What a pick's sides were made by: parts of the identity of a policy and of a response.
+VERSION = ("base", "adapter", "fingerprint", "sampling")
+
 RAW_COLUMNS = (
     "pick",
+    "assignment_id",
+    "kind",
     "pair_id",
     "batch",
     "split",
@@ -32,8 +40,13 @@ RAW_COLUMNS = (
     "prompt",
     "left_text",
     "right_text",
+    "left_candidate",
+    "right_candidate",
     "left_policy",
     "right_policy",
+    "left_policy_id",
+    "right_policy_id",
+    *(f"{side}_{name}" for side in ("left", "right") for name in VERSION),
     "left_reward",
     "right_reward",
     "left_toxicity",
@@ -47,11 +60,33 @@ RAW_COLUMNS = (
     "reasons",
     "note",
     "seconds",
+    "flagged",
+    "informed",
     "labeler",
     "labeler_kind",
+    "assigned_at",
+    "revealed_at",
     "picked_at",
     "app_version",
 )
+# How many rows a choice becomes in each format; none where a format cannot hold it.
+_PAIRWISE = {"left": 1, "right": 1}
+_EVERY = dict.fromkeys(CHOICES, 1)
+ROWS = {
+    "trl-explicit": _PAIRWISE,
+    "trl-implicit": _PAIRWISE,
+    "trl-conversational": _PAIRWISE,
+    "trl-unpaired": {"left": 2, "right": 2, "both_bad": 2},
+    "vertex-preference": _PAIRWISE,
+    "openai-comparisons": _PAIRWISE,
+    "csv": _EVERY,
+    "parquet": _EVERY,
+    "folder": _PAIRWISE,
+}
+# Formats of raw picks, and those that show what was generated and need no picks.
+RAW = ("csv", "parquet")
+UNLABELED = ("vertex-prompts", "vertex-bulk-inference")
+WITH_MARGIN = ("trl-explicit", "trl-implicit", "trl-conversational", "folder")
 
 
 def split_prompt(prompt: str) -> tuple[str, str]:
@@ -122,8 +157,8 @@ def trl_unpaired(preference: Preference) -> list[Row]:
 
 
 def with_margin(row: Row, preference: Preference) -> Row:
-    """``row`` with TRL's ``margin``, from the strength of the pick."""
-    return row | {"margin": MARGINS[preference["strength"]]}
+    """``row`` with TRL's ``margin``: that of the votes, or from the strength of a single pick."""
+    return row | {"margin": preference.get("margin", MARGINS[preference["strength"]])}
 
 
 def vertex_preference(preference: Preference, rng: random.Random) -> list[Row]:
@@ -175,17 +210,27 @@ def openai_comparisons(preference: Preference) -> list[Row]:
 def raw(preference: Preference) -> list[Row]:
     """Every pick as it was made, ties and skips too, with the labeler's pseudonym."""
     row = {name: preference[name] for name in RAW_COLUMNS}
-    return [row | {"reasons": "; ".join(json.loads(preference["reasons"]))}]
+    truths = {name: bool(row[name]) for name in ("flagged", "informed")}
+    return [row | truths | {"reasons": json.loads(preference["reasons"])}]
+
+
+# What a spreadsheet may take for the start of a formula, behind any marks of ours; the wide forms
+# are what some locales type.
+_FORMULA = re.compile("'*(?:[\t\r]|\\s*[=+\\-@\uff1d\uff0b\uff0d\uff20])")
 
 
 def inert(value: object) -> object:
     """A CSV cell that no spreadsheet runs as a formula: text that looks like one gets a ``'``.
 
+    So does text that looks like one made inert, so that ``alive`` gives back exactly what was.
     Source: OWASP, "CSV Injection".
     """
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return "'" + value
-    return value
+    return "'" + value if isinstance(value, str) and _FORMULA.match(value) else value
+
+
+def alive(cell: str) -> str:
+    """The text that ``inert`` made ``cell`` of."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
 Converter = Callable[[Preference], list[Row]]

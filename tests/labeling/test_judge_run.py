@@ -242,7 +242,6 @@ def test_exports_can_leave_models_out_or_take_them_alone(store: Store, judge: Ju
     assert kinds == {"person": {"person"}, "model": {"model"}}
 
 
-@pytest.mark.xfail(strict=True, reason="exports take every kind of labeler unless one is named")
 def test_preferences_are_exported_of_people_alone_unless_asked(store: Store, judge: Judge) -> None:
     judge(store, "ann", ["before", "tie"])
     judge_pairs(store, Scripted({}))

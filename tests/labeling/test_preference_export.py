@@ -176,7 +176,7 @@ def test_csv_holds_every_pick_and_runs_nothing(store: Store, tmp_path: Path) -> 
     with out.open(encoding="utf-8", newline="") as file:
         (row,) = csv.DictReader(file)
     assert tuple(row) == RAW_COLUMNS
-    assert (row["choice"], row["reasons"]) == ("skip", "a; b")
+    assert (row["choice"], row["reasons"]) == ("skip", '["a", "b"]')
     assert row["note"] == '\'=HYPERLINK("x")'
     assert manifest.left_out == {}
 

@@ -51,7 +51,7 @@ def test_each_format_is_recognised(
     fresh_store: Store, tmp_path: Path, row: dict[str, Any], format: str
 ) -> None:
     report = import_file(fresh_store, _file(tmp_path, row))
-    assert report == ImportReport(format, pairs=1, picks=1, known=0, identical=0)
+    assert report == ImportReport(format, pairs=1, picks=1, known=0, identical=0, rows=1)
     ((_, chosen, rejected),) = _picks(fresh_store)
     assert (chosen, rejected) == ("Nice.", "Rude.")
 
@@ -119,7 +119,7 @@ def test_pairs_become_a_batch(fresh_store: Store, rows: Rows, tmp_path: Path) ->
     flat = {"dialogue": "D", "prompt": "P", "a": "x", "b": "y", "policy_a": "1", "policy_b": "2"}
     same = flat | {"b": "x "}
     report = import_file(fresh_store, _file(tmp_path, flat, same, name="night.jsonl"))
-    assert report == ImportReport("pairs", pairs=1, picks=0, known=0, identical=1)
+    assert report == ImportReport("pairs", pairs=1, picks=0, known=0, identical=1, rows=2)
     assert import_file(fresh_store, _file(tmp_path, *rows(2))).pairs == 2
     with fresh_store.reading() as db:
         batches = [r["batch"] for r in db.query("SELECT batch FROM pairs ORDER BY rowid")]
@@ -135,10 +135,13 @@ def test_windows_files_are_fine(fresh_store: Store, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"\x89PNG\r\n\x1a\n\xff\xfe", "not a text file in UTF-8"),
+        (b"\x89PNG\r\n\x1a\n\xff\xfe", "Line 1 of .* is not UTF-8: save the file as UTF-8"),
         (b"", "is empty"),
         (b"\n\n", "is empty"),
-        (b"not json\n", "Line 1 of .* is not JSON"),
+        (b"not json\n", "has no rows|is empty"),
+        (b"not json\nat all\n", "format of .* is not known"),
+        (b'{"x": 1}\nnot json\n', "format of .* is not known"),
+        (b"{not json}\n", "Line 1 of .* is not JSON"),
         (b"[1]\n", "Line 1 of .* is not a JSON object"),
         (b'{"x": 1}\n', "format of .* is not known"),
         (b"[" * 100_000, "Line 1 of .* is not JSON"),
@@ -154,10 +157,11 @@ def test_wrong_files_get_one_sentence(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("path", ["missing.jsonl", "."])
-def test_unreadable_paths(fresh_store: Store, tmp_path: Path, path: str) -> None:
+def test_unreadable_paths(fresh_store: Store, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
-        import_file(fresh_store, tmp_path / path)
+        import_file(fresh_store, tmp_path / "missing.jsonl")
+    with pytest.raises(UserError, match="has no folder `picks` or `preferences`"):
+        import_file(fresh_store, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +170,8 @@ def test_unreadable_paths(fresh_store: Store, tmp_path: Path, path: str) -> None
         (TRL, {"chosen": None}, "`chosen` must be a text"),
         (TRL, {"chosen": "<pad>"}, "summary is empty"),
         (VERTEX, {"choice": 2}, "`choice` must be 0 or 1"),
-        (VERTEX, {"choice": "1"}, "`choice` must be 0 or 1"),
+        (VERTEX, {"choice": True}, "`choice` must be 0 or 1"),
+        (VERTEX, {"choice": None}, "`choice` must be 0 or 1"),
         (VERTEX, {"candidate_0": 5}, "`candidate_0` must be a text"),
         (OPENAI, {"summaries": []}, "list of two objects"),
         (OPENAI, {"summaries": [1, 2]}, "list of two objects"),
@@ -191,8 +196,8 @@ def test_a_bad_line_is_named_and_nothing_is_kept(
 
 
 def test_an_unknown_format_is_refused(fresh_store: Store, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="Unknown format 'csv'"):
-        import_file(fresh_store, _file(tmp_path, TRL), "csv")
+    with pytest.raises(UserError, match="Unknown format 'xml'"):
+        import_file(fresh_store, _file(tmp_path, TRL), "xml")
 
 
 def test_identical_texts_are_counted(fresh_store: Store, tmp_path: Path) -> None:
