@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,15 +17,26 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 import gradio as gr
 
 from detox.errors import UserError
+from detox.recipes import Recipe, ppo_recipe
 from detox.results import first_samples, read_results
 from detox.theme import CSS, arena_theme
-from detox.ui import compare_tab, evaluate_tab, page_header, playground_tab
+from detox.ui import (
+    compare_tab,
+    evaluate_tab,
+    offer_versions,
+    page_header,
+    playground_tab,
+    train_tab,
+)
 from detox.workbench import Workbench
 from labeling import ui as labeling_ui
 from labeling.batches import add_pairs
+from labeling.people import SIGN_INS, accounts
+from labeling.recipes import preference_recipe, reward_recipe
 from labeling.store import open_store
 
 RESULTS = Path(__file__).parent / "detox" / "embedded" / "results"
+OWN_ADDRESSES = ("", "127.0.0.1", "::1", "localhost")
 
 
 @dataclass(frozen=True)
@@ -41,7 +54,19 @@ class Settings:
     results: Path = RESULTS
     """DETOX_RESULTS: folder of results computed beforehand."""
     runs: Path = Path("runs")
-    """DETOX_RUNS: folder where the commands write, whose reports the Evaluate tab shows."""
+    """DETOX_RUNS: folder of the trainings, and of the reports that the Evaluate tab shows."""
+    sign_in: str = "open"
+    """DETOX_SIGN_IN: open, accounts or huggingface, which Spaces with OAuth have by themselves."""
+    leads: tuple[str, ...] = ()
+    """DETOX_LEADS, ``name,name``: who leads the labeling from the start; a Space's owner if empty.
+    """
+    public: bool = False
+    """Whether others can reach the page: on Spaces, and by GRADIO_SERVER_NAME or GRADIO_SHARE."""
+
+    @property
+    def entrance(self) -> labeling_ui.Entrance:
+        """How people come in."""
+        return labeling_ui.Entrance(self.sign_in, self.leads, self.public)
 
     @classmethod
     def from_env(cls) -> Settings:
@@ -55,6 +80,9 @@ class Settings:
             env.get("DETOX_LABEL") or default.label,
             Path(env.get("DETOX_RESULTS") or default.results),
             Path(env.get("DETOX_RUNS") or default.runs),
+            _sign_in(env),
+            _leads(env),
+            _public(env),
         )
 
 
@@ -68,6 +96,39 @@ def _policies(text: str) -> dict[str, str]:
     return named
 
 
+def _sign_in(env: Mapping[str, str]) -> str:
+    # What gradio asks as well; on any other machine it would pretend.
+    on_space = env.get("SYSTEM") == "spaces" and env.get("SPACE_ID")
+    oauth = bool(on_space and env.get("OAUTH_CLIENT_ID"))
+    way = (env.get("DETOX_SIGN_IN") or "").strip() or ("huggingface" if oauth else "open")
+    if way not in SIGN_INS:
+        raise UserError(f"DETOX_SIGN_IN is '{way}': use one of {', '.join(SIGN_INS)}.")
+    if way == "huggingface" and not oauth:
+        raise UserError(
+            "DETOX_SIGN_IN=huggingface works on Hugging Face Spaces with OAuth only (hf_oauth: true"
+            " in README.md): use accounts elsewhere."
+        )
+    return way
+
+
+def _leads(env: Mapping[str, str]) -> tuple[str, ...]:
+    given = tuple(filter(None, (name.strip() for name in env.get("DETOX_LEADS", "").split(","))))
+    way = _sign_in(env)
+    if given and way == "open":
+        raise UserError(
+            "DETOX_LEADS names leads, but nobody signs in here: set DETOX_SIGN_IN=accounts as well."
+        )
+    if not given and way == "huggingface" and env.get("SPACE_AUTHOR_NAME"):
+        return (env["SPACE_AUTHOR_NAME"],)
+    return given
+
+
+def _public(env: Mapping[str, str]) -> bool:
+    shared = env.get("GRADIO_SHARE", "").lower() == "true"
+    elsewhere = env.get("GRADIO_SERVER_NAME", "").strip().lower() not in OWN_ADDRESSES
+    return bool(env.get("SPACE_ID")) or shared or elsewhere
+
+
 def build_app(settings: Settings, bench: Workbench | None = None) -> gr.Blocks:
     """The whole app. Models load when ``bench`` is started or the first visitor comes."""
     bench = bench or Workbench(settings.policies, settings.classifier, settings.label)
@@ -75,8 +136,10 @@ def build_app(settings: Settings, bench: Workbench | None = None) -> gr.Blocks:
         seed_pairs(settings)
     except UserError as error:  # the Compare tab works without, and the Label tab will say it too
         logging.getLogger("detox").warning("%s", error)
+    gate = labeling_ui.Gate(settings.database, settings.entrance)
     with gr.Blocks(title="Detox Arena", analytics_enabled=False) as page:
         pill = page_header(bench.status())
+        labeling_ui.who_line(page, gate)
         with gr.Tabs():
             with gr.Tab("Compare", id="compare"):
                 compare_tab(page, bench, settings.results, pill)
@@ -85,12 +148,37 @@ def build_app(settings: Settings, bench: Workbench | None = None) -> gr.Blocks:
             with gr.Tab("Evaluate", id="evaluate"):
                 evaluate_tab(bench, settings.results, settings.runs)
             with gr.Tab("Label", id="label"):
-                labeling_ui.label_tab(settings.database)
+                labeling_ui.label_tab(settings.database, entrance=settings.entrance)
             with gr.Tab("Results", id="results"):
-                labeling_ui.results_tab(settings.database)
+                labeling_ui.results_tab(settings.database, entrance=settings.entrance)
             with gr.Tab("Export", id="export"):
-                labeling_ui.export_tab(settings.database)
+                labeling_ui.export_tab(settings.database, entrance=settings.entrance)
+            with gr.Tab("Manage", id="manage"):
+                labeling_ui.manage_tab(gate, bench)
+            with gr.Tab("Train", id="train") as training:
+                more = train_tab(
+                    bench, settings.runs, recipes(settings, bench), leads_only(gate), training
+                )
+        offer_versions(page, bench, [more.change], others=("new-policies",))
     return page
+
+
+def recipes(settings: Settings, bench: Workbench) -> list[Recipe]:
+    """The kinds of trainings on offer, the usual one first."""
+    return [
+        ppo_recipe(bench, settings.runs),
+        preference_recipe(bench, settings.database),
+        reward_recipe(settings.database),
+    ]
+
+
+def leads_only(gate: labeling_ui.Gate) -> Callable[[gr.Request], None]:
+    """What lets leads pass, and raises ``UserError`` for everybody else."""
+
+    def check(request: gr.Request) -> None:
+        gate.admit(request, "lead")
+
+    return check
 
 
 def seed_pairs(settings: Settings) -> None:
@@ -105,13 +193,34 @@ def seed_pairs(settings: Settings) -> None:
     add_pairs(open_store(settings.database), first_samples(rows), "shipped")
 
 
+def sign_in_options(settings: Settings) -> dict[str, Any]:
+    """What ``launch`` needs so that people can sign in.
+
+    Raises ``UserError`` when nobody could: no account with a password, or no library for OAuth.
+    """
+    if settings.sign_in == "huggingface":
+        missing = [n for n in ("authlib", "itsdangerous") if importlib.util.find_spec(n) is None]
+        if missing:
+            raise UserError("Signing in needs another package: pip install 'gradio[oauth]'.")
+    if settings.sign_in != "accounts":
+        return {}
+    known = accounts(open_store(settings.database))
+    if not any(account.has_password and not account.disabled for account in known):
+        raise UserError(
+            "Nobody could sign in, as there is no account with a password: make one with "
+            "'python -m labeling people NAME --role lead --password'."
+        )
+    return {"auth": labeling_ui.doorkeeper(settings.database), "auth_message": labeling_ui.WELCOME}
+
+
 def main() -> None:
     """Serves the app until it is stopped."""
     try:
         settings = Settings.from_env()
+        doors = sign_in_options(settings)
         bench = Workbench(settings.policies, settings.classifier, settings.label)
         page = build_app(settings, bench)
-        launch(page, inbrowser=_has_screen())
+        launch(page, inbrowser=_has_screen(), **doors)
     except (UserError, OSError) as error:
         print(f"Detox Arena: {error}", file=sys.stderr)
         sys.exit(2)

@@ -8,8 +8,11 @@ import gradio as gr
 from gradio.themes.utils.fonts import LocalFont
 
 ASSETS = Path(__file__).parent / "assets"
-SHEETS = ("colours.css", "arena.css", "report.css")
+SHEETS = ("colours.css", "arena.css", "report.css", "train.css")
 CSS = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SHEETS)
+
+# The page where people sign in comes without launch's css, but gradio's variables point to it.
+_EVERYWHERE = ("colours.css", "door.css")
 
 # Fonts that come with gradio, so that no request leaves the machine. Its files of these weights
 # hold the Latin alphabet; those of many others (SemiBold ones, Lora, Source Sans 3) do not.
@@ -82,7 +85,9 @@ def arena_theme() -> gr.themes.Base:
         "error_border_color": "var(--da-error)",
         "error_text_color": "var(--da-error)",
     }
-    theme.custom_css = _FOOTER
+    theme.custom_css = "\n".join(
+        [*((ASSETS / name).read_text(encoding="utf-8") for name in _EVERYWHERE), _FOOTER]
+    )
     dark = {f"{name}_dark": value for name, value in looks.items()}
     return theme.set(
         **looks,

@@ -22,7 +22,7 @@ from labeling.history import find_pair, pair_history
 from labeling.people import accounts, add_account, disable_account
 from labeling.plans import Plan, Standing, find_plan, save_plan, set_status, standings
 from labeling.schema import OUTCOMES, ROLES, STRATEGIES
-from labeling.store import open_store
+from labeling.store import back_up, open_store
 
 Add = Callable[[str, Callable[..., int | None], str], argparse.ArgumentParser]
 KEYS = {"a": "left", "b": "right", "t": "tie", "x": "both_bad"}
@@ -90,6 +90,9 @@ def add_commands(add: Add) -> None:
     sub.add_argument("--json", action="store_true", help="for programs")
 
     add("check", _check, "verify the whole record: file, references, hashes, counts")
+
+    sub = add("backup", _backup, "copy the whole record as it is now; nobody has to stop")
+    sub.add_argument("path", type=Path, help="the copy, a new file")
 
 
 def _add_plan(sub: argparse.ArgumentParser) -> None:
@@ -339,3 +342,8 @@ def _check(args: argparse.Namespace) -> int:
     if not health.problems:
         print("All is well.")
     return 2 if health.problems else 0
+
+
+def _backup(args: argparse.Namespace) -> None:
+    back_up(open_store(args.db), args.path)
+    print(f"Copied to {args.path}; `--db {args.path}` opens it.")

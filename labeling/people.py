@@ -42,12 +42,14 @@ class Person:
 
     def must(self, role: str) -> None:
         """Raises ``UserError`` unless they may."""
-        if not self.may(role):
-            article = {"labeler": "a labeler", "lead": "a lead"}.get(role, f"a {role}")
-            raise UserError(
-                f"This needs the role of {article} and '{self.name or 'you'}' has that of a "
-                f"{self.role}: ask a lead for it."
-            )
+        if self.may(role):
+            return
+        if not self.name:
+            raise UserError(f"This needs the role of a {role}: sign in as somebody who has it.")
+        raise UserError(
+            f"This needs the role of a {role} and '{self.name}' has that of a {self.role}: "
+            "ask a lead for it."
+        )
 
 
 @dataclass(frozen=True)

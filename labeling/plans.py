@@ -18,6 +18,9 @@ from labeling.text import clean_text
 
 NAME_LENGTH = 100
 GUIDELINES_LENGTH = 5_000
+# A year; dates far beyond it cannot be told.
+LONGEST_HOLD = 525_600
+_LARGEST = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,12 @@ class Plan:
             raise UserError(
                 f"Unknown strategy '{self.strategy}': use one of {', '.join(STRATEGIES)}."
             )
-        if not (math.isfinite(self.hold_minutes) and self.hold_minutes > 0):
-            raise UserError("A pair must be held for more than 0 minutes.")
+        if not 0 < self.hold_minutes <= LONGEST_HOLD:
+            raise UserError(
+                f"A pair must be held for more than 0 minutes and at most {LONGEST_HOLD:,}."
+            )
+        if not 0 <= self.seed <= _LARGEST or (self.votes_wanted or 0) > _LARGEST:
+            raise UserError(f"Seed and labelers per pair must lie between 0 and {_LARGEST:,}.")
         if len(self.guidelines) > GUIDELINES_LENGTH:
             raise UserError(
                 f"The guidelines have {len(self.guidelines):,} characters: "

@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 
 import app
-from app import RESULTS, Settings
+from app import RESULTS, Settings, sign_in_options
 from detox.errors import UserError
+from labeling.people import add_account, disable_account
 from labeling.store import open_store
+from labeling.ui import Entrance
 
 ROOT = Path(app.__file__).parent
 
@@ -51,6 +53,87 @@ def test_policies_that_cannot_be_compared_are_refused(
     monkeypatch.setenv("DETOX_POLICIES", text)
     with pytest.raises(UserError, match="DETOX_POLICIES"):
         Settings.from_env()
+
+
+SPACE = {
+    "SYSTEM": "spaces",
+    "SPACE_ID": "somebody/arena",
+    "SPACE_AUTHOR_NAME": "somebody",
+    "OAUTH_CLIENT_ID": "from-the-space",
+}
+
+
+@pytest.mark.parametrize(
+    ("variables", "sign_in", "leads", "public"),
+    [
+        ({}, "open", (), False),
+        ({"GRADIO_SERVER_NAME": "127.0.0.1"}, "open", (), False),
+        ({"GRADIO_SERVER_NAME": "0.0.0.0"}, "open", (), True),
+        ({"GRADIO_SHARE": "True"}, "open", (), True),
+        ({"SPACE_ID": "somebody/arena"}, "open", (), True),
+        (SPACE, "huggingface", ("somebody",), True),
+        (SPACE | {"DETOX_LEADS": " ada , bob,"}, "huggingface", ("ada", "bob"), True),
+        (SPACE | {"DETOX_SIGN_IN": "open"}, "open", (), True),
+        ({"DETOX_SIGN_IN": "accounts", "DETOX_LEADS": "ada"}, "accounts", ("ada",), False),
+    ],
+)
+def test_who_may_come_in_follows_from_where_the_app_runs(
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    sign_in: str,
+    leads: tuple[str, ...],
+    public: bool,
+) -> None:
+    for name in (*SPACE, "GRADIO_SERVER_NAME", "GRADIO_SHARE", "DETOX_SIGN_IN", "DETOX_LEADS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings.from_env()
+    assert (settings.sign_in, settings.leads, settings.public) == (sign_in, leads, public)
+    assert settings.entrance == Entrance(sign_in, leads, public)
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"DETOX_SIGN_IN": "ldap"}, "DETOX_SIGN_IN is 'ldap': use one of open, accounts"),
+        ({"DETOX_SIGN_IN": "huggingface"}, "DETOX_SIGN_IN=huggingface works on Hugging Face"),
+        ({"DETOX_LEADS": "ada"}, "DETOX_LEADS names leads, but nobody signs in"),
+    ],
+)
+def test_a_way_in_that_cannot_be_is_named(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], sentence: str
+) -> None:
+    for name in (*SPACE, "DETOX_SIGN_IN", "DETOX_LEADS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=sentence):
+        Settings.from_env()
+
+
+def test_an_app_that_nobody_could_enter_does_not_start(tmp_path: Path) -> None:
+    settings = Settings(tmp_path / "picks.db", sign_in="accounts")
+    store = open_store(settings.database)
+    add_account(store, "hug", "lead")
+    add_account(store, "old", "lead", "gone gone")
+    disable_account(store, "old")
+    with pytest.raises(UserError, match="labeling people NAME --role lead --password"):
+        sign_in_options(settings)
+    add_account(store, "ada", "labeler", "battery staple")
+    assert set(sign_in_options(settings)) == {"auth", "auth_message"}
+    assert sign_in_options(Settings(tmp_path / "picks.db")) == {}
+
+
+def test_oauth_without_its_library_does_not_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = Settings(tmp_path / "picks.db", sign_in="huggingface")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"gradio\[oauth\]"):
+        sign_in_options(settings)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    assert sign_in_options(settings) == {}
 
 
 def test_labelers_get_the_shipped_pairs_once(tiny_settings: Settings, tmp_path: Path) -> None:
