@@ -37,7 +37,7 @@ PAIRWISE = [
     "openai-comparisons",
 ]
 RAW = ["csv", "parquet", "folder"]
-EXAMPLES = settings(max_examples=12, deadline=None)
+EXAMPLES = settings(max_examples=8, deadline=None)
 
 # As they are, and as spreadsheets fear them.
 TEXTS = st.builds(

@@ -98,7 +98,7 @@ def test_a_labeler_who_judged_in_two_places_has_one_answer(
 
 def select_raw(store: Store) -> list[dict[str, Any]]:
     with store.reading() as db:
-        return select(db, Filters(kinds=("regular", "repeat", "gold")))
+        return select(db, Filters(kinds=("regular", "repeat", "gold"), labeler_kind="all"))
 
 
 def _renamed(store: Store, tmp_path: Path, name: str) -> Path:
