@@ -20,6 +20,7 @@ WATCHED = {
     "loss": ("loss", False),
     "validation_loss": ("validation loss", False),
     "accuracy": ("accuracy", True),
+    "validation_accuracy": ("validation accuracy", True),
     "held_out_accuracy": ("held-out accuracy", True),
 }
 

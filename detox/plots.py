@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 matplotlib.rcParams |= {
     "svg.fonttype": "none",  # words stay words: searchable, and in the page's font
@@ -45,7 +46,7 @@ def histograms(rows: Sequence[Row], key: str, label: str, bins: int = 20) -> str
         axes.set(xlabel=label, ylabel="responses")
         _legend(axes)
 
-    return _svg(draw, f"Distribution of {label} before and after")
+    return chart(draw, f"Distribution of {label} before and after")
 
 
 def differences(rows: Sequence[Row], key: str, label: str) -> str:
@@ -65,7 +66,7 @@ def differences(rows: Sequence[Row], key: str, label: str) -> str:
         axes.set(xlabel="pairs, sorted", ylabel=f"{label}, after − before")
         axes.margins(x=0.01)
 
-    return _svg(draw, f"Paired differences in {label}")
+    return chart(draw, f"Paired differences in {label}")
 
 
 def curves(steps: Sequence[Row]) -> list[str]:
@@ -86,8 +87,10 @@ def curve(steps: Sequence[Row], key: str, label: str, colour: str, time: str = "
         axes.plot(at, values, color=colour, alpha=0.35, lw=1)
         axes.plot(at, _smooth(values), color=colour, lw=1.8)
         axes.set(xlabel=time, ylabel=label)
+        # there is no half step
+        axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
 
-    return _svg(draw, f"Training curve: {label}")
+    return chart(draw, f"Training curve: {label}")
 
 
 def losses(steps: Sequence[Row]) -> list[str]:
@@ -97,6 +100,7 @@ def losses(steps: Sequence[Row]) -> list[str]:
         ("loss", "loss"),
         ("validation_loss", "validation loss"),
         ("accuracy", "accuracy of a batch"),
+        ("validation_accuracy", "validation accuracy"),
         ("held_out_accuracy", "held-out accuracy"),
     ):
         known = [row for row in steps if row.get(key) is not None]
@@ -124,7 +128,7 @@ def search(trials: Sequence[Row], label: str, lower: bool) -> str:
         axes.set(xlabel="trial", ylabel=label)
         _legend(axes)
 
-    return _svg(draw, f"Search: {label} of each trial")
+    return chart(draw, f"Search: {label} of each trial")
 
 
 def _points(trials: Sequence[Row]) -> tuple[list[float], list[float]]:
@@ -142,7 +146,7 @@ def frontier(steps: Sequence[Row]) -> str:
         axes.scatter(kl, reward, color=AFTER, alpha=0.35, s=14)
         axes.set(xlabel="KL from the reference, nats a response", ylabel="mean reward")
 
-    return _svg(draw, "Reward against KL")
+    return chart(draw, "Reward against KL")
 
 
 def standalone(svg: str) -> str:
@@ -167,7 +171,8 @@ def _legend(axes: Axes) -> None:
     axes.legend(frameon=False, labelcolor="linecolor")
 
 
-def _svg(draw: Draw, title: str) -> str:
+def chart(draw: Draw, title: str) -> str:
+    """What ``draw`` puts on the axes as SVG, in the page's variables; ``title`` is read aloud."""
     figure = Figure(figsize=(4.6, 2.7), layout="constrained")
     axes = figure.add_subplot()
     axes.tick_params(colors=MUTED, labelcolor=MUTED)

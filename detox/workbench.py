@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from detox.config import Sampling
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from detox.models import Policy
-    from detox.rewards import HateClassifier
+    from detox.rewards import HateClassifier, PreferenceReward
 
 # Seconds between two looks at a loading model.
 POLL = 0.3
@@ -41,36 +41,53 @@ class Status:
 
 @dataclass(frozen=True)
 class Side:
-    """One policy's response; scores are None while it is still being written."""
+    """One policy's response; scores are None while it is still being written.
+
+    ``preference`` is the reward model's score, None where there is no such model.
+    """
 
     policy: str
     text: str
     words: int
     reward: float | None = None
     toxicity: float | None = None
+    preference: float | None = None
 
 
 class Workbench:
     """Policies by name and a hate classifier, whose ``label`` to reward may have to be named.
 
+    ``reward`` may name a second judge, a model trained on people's picks: ``preference:FOLDER``.
     ``start`` returns at once. Generation is serialised by a lock: two requests at a time on
-    the same cores would only make both slower.
+    the same cores would only make both slower. Policies that come later are taken in by ``learn``.
     """
 
     def __init__(
-        self, policies: dict[str, str], classifier: str = "", label: str | None = None
+        self,
+        policies: dict[str, str],
+        classifier: str = "",
+        label: str | None = None,
+        reward: str = "",
     ) -> None:
         self.specs, self.classifier, self.label = policies, classifier, label
+        self.reward = reward
         self.policies: dict[str, Policy] = {}
         # known as soon as the files were found, long before their weights are loaded
         self.fingerprints: dict[str, str] = {}
         self.judge: HateClassifier | None = None
+        self.preference: PreferenceReward | None = None
+        # of its own: it scores what was computed beforehand while others' summaries are written
+        self._preference_lock = threading.Lock()
         self._status = Status(False, 0.0, "waiting to load the models")
         self._lock = threading.Lock()
         # of its own, so that nobody who asks how far loading is waits for somebody's summary
         self._start_lock = threading.Lock()
         self._loaded = threading.Event()
         self._started = False
+        # policies to take in, and why some could not be; both are replaced, never changed
+        self.coming: dict[str, str] = {}
+        self.refused: dict[str, str] = {}
+        self._learning = False
 
     def start(self) -> None:
         """Begins loading in the background; further calls do nothing."""
@@ -79,6 +96,23 @@ class Workbench:
                 return
             self._started = True
         threading.Thread(target=self._load, daemon=True, name="model-loader").start()
+
+    def learn(self, name: str, spec: str) -> None:
+        """Takes in one more policy in the background, once the first ones are there.
+
+        It shares weights with those that it can share with. Returns at once; a name that is known
+        already changes nothing. ``coming`` has the names that are awaited, ``refused`` a sentence
+        for each that could not be loaded; learning it again tries again.
+        """
+        with self._start_lock:
+            if name in self.specs or name in self.coming:
+                return
+            self.coming = {**self.coming, name: spec}
+            self.refused = {other: said for other, said in self.refused.items() if other != name}
+            if self._learning:
+                return
+            self._learning = True
+        threading.Thread(target=self._learn, daemon=True, name="model-learner").start()
 
     def status(self) -> Status:
         """How far loading is, at any time and without waiting."""
@@ -114,14 +148,15 @@ class Workbench:
         self.wait()
         from detox.generation import compare
 
-        chosen = [self.policies[name] for name in names]
         texts: tuple[str, ...] = ("",) * len(names)
         with self._lock:
+            # not before: a policy that is taken in may wrap the weights of others
+            chosen = [self.policies[name] for name in names]
             for texts in compare(chosen, SUMMARIZE.prompt(text), sampling):
                 yield tuple(
                     Side(name, t, len(t.split())) for name, t in zip(names, texts, strict=True)
                 )
-            sides = self._scored(names, texts)
+            sides = self.preferring(text, self._scored(names, texts))
         yield sides
 
     def answer(self, name: str, prompt: str, sampling: Sampling) -> Side:
@@ -137,6 +172,33 @@ class Workbench:
         with self._lock:
             (side,) = self._scored((name,), generate(self.policies[name], [prompt], sampling))
         return side
+
+    def preferring(self, dialogue: str, sides: tuple[Side, ...]) -> tuple[Side, ...]:
+        """``sides`` with what the reward model says of them as summaries of ``dialogue``.
+
+        As they are where there is none, or while it is still being loaded.
+        """
+        judge = self.preference
+        if judge is None:
+            return sides
+        prompt = SUMMARIZE.prompt(dialogue.strip())
+        with self._preference_lock:
+            found = judge.score([prompt] * len(sides), [side.text for side in sides]).tolist()
+        return tuple(
+            replace(side, preference=score) for side, score in zip(sides, found, strict=True)
+        )
+
+    def chance(self, sides: Sequence[Side]) -> float | None:
+        """The chance, by the reward model, that people prefer the second of two sides.
+
+        None where a score is missing.
+        """
+        first, second = (side.preference for side in sides)
+        if self.preference is None or first is None or second is None:
+            return None
+        from detox.calibration import chance_of
+
+        return chance_of(second - first, self.preference.temperature)
 
     def _scored(self, names: Sequence[str], texts: Sequence[str]) -> tuple[Side, ...]:
         assert self.judge is not None
@@ -165,15 +227,19 @@ class Workbench:
         self.check_names((before, after))
         self.wait()
         from detox.evaluation import add_kl, compare_policies
+        from detox.judges import add_preference
 
         assert self.judge is not None
-        first, second = self.policies[before], self.policies[after]
         for start in range(0, len(dialogues), TURN):
             part = dialogues.select(range(start, min(start + TURN, len(dialogues))))
             with self._lock:
+                first, second = self.policies[before], self.policies[after]
                 rows = compare_policies(first, second, part, self.judge, sampling, samples=samples)
                 if kl:
                     add_kl(rows, first, second)
+                if self.preference is not None:
+                    with self._preference_lock:
+                        add_preference(rows, self.preference)
             yield rows
 
     def respond(
@@ -200,6 +266,8 @@ class Workbench:
     def check_names(self, names: Sequence[str]) -> None:
         """Raises ``UserError`` that lists the known policies when one of ``names`` is not."""
         for name in names:
+            if name in self.coming:
+                raise UserError(f"'{name}' is still being loaded: try again in a moment.")
             if name not in self.specs:
                 known = ", ".join(self.specs)
                 raise UserError(f"Unknown policy '{name}': choose one of {known}.")
@@ -208,18 +276,19 @@ class Workbench:
         try:
             self._tell(0.0, "starting the model libraries")
             from detox.models import find_source, fingerprint, load_policies
-            from detox.rewards import load_classifier_reward
+            from detox.rewards import load_classifier_reward, load_second_judge
 
             self.fingerprints = {
                 name: fingerprint(find_source(spec)) for name, spec in self.specs.items()
             }
             self._tell(0.05, "loading the hate classifier")
             judge = load_classifier_reward(self.classifier, gentle_label=self.label)
+            preference = load_second_judge(self.reward)
             self._tell(0.2, "loading the policies")
             policies = load_policies(
                 self.specs, lambda share, text: self._tell(0.2 + 0.8 * share, text)
             )
-            self.judge, self.policies = judge, policies
+            self.judge, self.preference, self.policies = judge, preference, policies
             self._status = Status(True, 1.0, "ready")
         except UserError as error:
             self._status = Status(False, 1.0, "loading failed", str(error))
@@ -229,6 +298,37 @@ class Workbench:
             )
         finally:
             self._loaded.set()
+
+    def _learn(self) -> None:
+        """Takes in what is awaited, one after the other, until nothing is."""
+        self._loaded.wait()
+        said, done = "", ""
+        while True:
+            with self._start_lock:
+                if said:
+                    self.refused = {**self.refused, done: said}
+                self.coming = {name: spec for name, spec in self.coming.items() if name != done}
+                if not self.coming:
+                    self._learning = False
+                    return
+                done, spec = next(iter(self.coming.items()))
+            said = self._status.error or self._take_in(done, spec)
+
+    def _take_in(self, name: str, spec: str) -> str:
+        """Loads one policy beside the others; an empty text, or why it could not be loaded."""
+        try:
+            from detox.models import add_policy, load_beside
+
+            beside = load_beside(self.policies, spec)
+            with self._lock:
+                self.policies = add_policy(self.policies, name, beside)
+        except UserError as error:
+            return str(error)
+        except Exception as error:  # as in _load
+            return f"The version '{name}' could not be loaded ({error})."
+        self.fingerprints = {**self.fingerprints, name: self.policies[name].fingerprint}
+        self.specs = {**self.specs, name: spec}
+        return ""
 
     def _tell(self, share: float, text: str) -> None:
         self._status = Status(False, share, text)

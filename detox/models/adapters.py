@@ -68,6 +68,14 @@ def attach(model: Any, folder: Path, adapter: str) -> PeftModel:
     return model
 
 
+def check_weights(folder: Path) -> None:
+    """``UserError`` when the weights of the adapter in ``folder`` are not all there."""
+    try:
+        load_file(folder / ADAPTER_WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"The adapter {folder} cannot be read: check its files.") from error
+
+
 def save_adapter(
     model: PeftModel, folder: Path, lineage: dict[str, Any], name: str = "default"
 ) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
+from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
-from detox.models.adapters import attach
+from detox.errors import UserError
+from detox.models.adapters import attach, check_weights
 from detox.models.pretrained import load_base
 from detox.models.sources import Source, find_source, fingerprint
 
@@ -29,6 +31,8 @@ class Policy:
     tokenizer: PreTrainedTokenizerBase
     adapter: str | None
     fingerprint: str
+    root: Source | None = None
+    """Where ``model`` without an adapter comes from; None where nobody may share it."""
 
     @property
     def is_encoder_decoder(self) -> bool:
@@ -81,13 +85,70 @@ def load_policies(specs: dict[str, str], progress: Progress | None = None) -> di
     shared = {name: _root_of(sources[name], roots) for name in policies}
     tell(1.0, "ready")
     return {
-        name: Policy(name, shared[name][0], policy.tokenizer, policy.adapter, policy.fingerprint)
-        for name, policy in ((name, policies[name]) for name in specs)
+        name: replace(policies[name], model=roots[shared[name]][0], root=shared[name])
+        for name in specs
     }
 
 
-def _root_of(source: Source, roots: dict[Source, Any]) -> Any:
-    return roots[source] if source in roots else roots[Source(source.base, source.adapters[:-1])]
+@dataclass(frozen=True)
+class Beside:
+    """One more policy that is all but loaded: the weights that its last adapter will be put on."""
+
+    source: Source
+    root: Source
+    model: Any
+    tokenizer: PreTrainedTokenizerBase
+
+
+def load_beside(policies: Mapping[str, Policy], spec: str) -> Beside:
+    """What takes long in loading one more policy; ``policies`` may be in use meanwhile.
+
+    Its weights are those of one of ``policies`` wherever that is what ``load_policies`` would
+    have done. Raises ``UserError`` as ``load_policies`` does.
+    """
+    source = find_source(spec)
+    if source.adapters:
+        check_weights(source.adapters[-1])
+    sharers = {_place(p.root): p for p in policies.values() if p.root is not None}
+    root = Source(source.base, source.adapters[:-1])
+    for place in (source, root):
+        if sharer := sharers.get(_place(place)):
+            assert sharer.root is not None
+            return Beside(source, sharer.root, sharer.model, sharer.tokenizer)
+    return Beside(source, root, *_merged(root))
+
+
+def add_policy(policies: Mapping[str, Policy], name: str, beside: Beside) -> dict[str, Policy]:
+    """``policies`` and one more called ``name``, as ``load_policies`` would give them.
+
+    An adapter is put on weights that others share, none of which may be in use: the policies
+    given are spent, and those returned take their place. Raises ``UserError`` for an adapter that
+    does not fit; the policies given then stay as they were.
+    """
+    source, model = beside.source, beside.model
+    mark = fingerprint(source)
+    if _place(source) == _place(beside.root):
+        new = Policy(name, model, beside.tokenizer, None, mark, beside.root)
+        return {**policies, name: new}
+    adapter = f"v{len(policies)}"
+    try:
+        wrapped = attach(model, source.adapters[-1], adapter)
+    except UserError:
+        if isinstance(model, PeftModel) and adapter in model.peft_config:
+            model.delete_adapter(adapter)
+        raise
+    # attaching an adapter wraps the model: every sharer must hold the wrapped one
+    kept = {n: replace(p, model=wrapped) if p.model is model else p for n, p in policies.items()}
+    return {**kept, name: Policy(name, wrapped, beside.tokenizer, adapter, mark, beside.root)}
+
+
+def _place(source: Source) -> tuple[str, tuple[str, ...]]:
+    """What tells whether two sources are one: adapters by where they lie, however it is written."""
+    return source.base, tuple(str(folder.resolve()) for folder in source.adapters)
+
+
+def _root_of(source: Source, roots: dict[Source, Any]) -> Source:
+    return source if source in roots else Source(source.base, source.adapters[:-1])
 
 
 def _merged(source: Source) -> tuple[Any, PreTrainedTokenizerBase]:

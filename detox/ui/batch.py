@@ -117,7 +117,7 @@ def summary_card(groups: dict[str, Any], origin: str) -> str:
     return (
         '<section class="da-card"><h2 class="da-title">Does the tuned version write gentler '
         f'summaries?</h2><div class="da-figures">{figures}</div>'
-        f"<p>{escape(sentence(groups['all']))}{escape(rude)}</p>"
+        f"<p>{escape(sentence(groups['all']))}{escape(rude)}{escape(_people(groups['all']))}</p>"
         f'<p class="da-muted">{escape(origin)}</p></section>'
     )
 
@@ -136,6 +136,19 @@ def sentence(group: dict[str, Any]) -> str:
         f"after, a paired difference of "
         f"{_points(numbers['difference'])} points (95 % interval {_points(numbers['low'])} to "
         f"{_points(numbers['high'])}), so {said}."
+    )
+
+
+def _people(group: dict[str, Any]) -> str:
+    """What the model trained on people's picks says of the same summaries, where there is one."""
+    numbers = group.get("preference")
+    if numbers is None:
+        return ""
+    wins = numbers["win_rate"]
+    return (
+        f" The model trained on people's picks prefers the second version in "
+        f"{_percent1(wins['mean'])} of them (95 % interval {_percent1(wins['low'])} to "
+        f"{_percent1(wins['high'])}); on {_percent1(numbers['conflicts'])} the two judges disagree."
     )
 
 

@@ -112,8 +112,8 @@ class Comparison:
         if found is None:
             error = self.bench.status().error
             return (html.failure("The models could not be loaded", error) if error else PRESS), None
-        sides = [as_side(name, response) for name, response in zip(names, found, strict=True)]
-        return html.comparison(sides, BEFOREHAND), as_data(sides, sampling, beforehand=True)
+        sides = tuple(as_side(name, response) for name, response in zip(names, found, strict=True))
+        return self._finished(self.bench.preferring(dialogue, sides), sampling, beforehand=True)
 
     def write(self, dialogue: str, names: Sequence[str], sampling: Sampling) -> Iterator[View]:
         """Both summaries as they are written, then with their scores.
@@ -130,18 +130,39 @@ class Comparison:
         shown = time.monotonic()
         for sides in self.bench.compare(names, dialogue, sampling):
             if sides[0].reward is not None:
-                yield html.comparison(sides), as_data(sides, sampling, beforehand=False)
+                yield self._finished(sides, sampling, beforehand=False)
             elif time.monotonic() - shown >= FRAME:
                 shown = time.monotonic()
                 yield html.comparison(sides), {"status": "writing"}
 
+    def lacks_preference(self, data: Data) -> bool:
+        """Whether a finished comparison was made before the reward model was there to judge it."""
+        known = data or {}
+        waited = known.get("status") == "done" and "preference" not in known
+        return waited and self.bench.preference is not None
 
-def as_data(sides: Sequence[Side], sampling: Sampling, beforehand: bool) -> dict[str, Any]:
-    """A finished comparison for programs: what the page shows, unrounded."""
+    def _finished(self, sides: Sequence[Side], sampling: Sampling, beforehand: bool) -> View:
+        chance = self.bench.chance(sides)
+        page = html.comparison(sides, BEFOREHAND if beforehand else "", chance)
+        return page, as_data(sides, sampling, beforehand, chance)
+
+
+def as_data(
+    sides: Sequence[Side], sampling: Sampling, beforehand: bool, chance: float | None = None
+) -> dict[str, Any]:
+    """A finished comparison for programs: what the page shows, unrounded.
+
+    ``chance`` is that of people preferring the second side, None without a reward model.
+    """
     first, second = sides
     assert first.reward is not None and second.reward is not None
     difference = second.reward - first.reward
-    return {
+    people = (
+        {}
+        if chance is None
+        else {"preference": {"chance": chance, "opinion": html.opinion(difference, chance)}}
+    )
+    return people | {
         "status": "done",
         "sides": [asdict(side) for side in sides],
         "reward_diff": difference,

@@ -132,11 +132,13 @@ def evaluated(
     for more in bench.evaluate(before, after, dialogues, sampling, samples, kl=True):
         rows += more
         yield Status(False, len(rows) / wanted, f"{len(rows)} of {wanted} pairs"), None
-    from detox.evaluation import about
+    from detox.evaluation import about, about_judges
 
     assert bench.judge is not None
     sides = bench.policies[before], bench.policies[after]
     origin = about(*sides, bench.judge, sampling, "embedded", f"test, {len(dialogues)} drawn")
+    if bench.preference is not None:
+        origin["judges"] = about_judges(bench.specs[after], bench.preference, rows)
     folder = shelf / f"{before}-{after}-{count}-{samples}"
     write_results(folder, rows, origin | {"samples": samples})
     write_report(folder, training_curves(bench.specs[after]))

@@ -10,6 +10,8 @@ from detox.workbench import Side, Status
 
 # Reward differences below this, in logits, are too small to be called gentler or ruder.
 SAME = 0.5
+# Chances of being preferred nearer to one half than this are no preference.
+UNSURE = 0.05
 # A conversation of more turns or characters is shown in part; all of it is summarized.
 SHOWN_TURNS = 120
 SHOWN_CHARS = 12_000
@@ -33,6 +35,17 @@ def verdict(difference: float) -> str:
     if abs(difference) < SAME:
         return "about the same"
     return "gentler" if difference > 0 else "ruder"
+
+
+def opinion(difference: float, chance: float) -> str:
+    """How the two judges stand to each other: ``agree``, ``conflict`` or ``undecided``.
+
+    The classifier by a reward ``difference``, people by their ``chance`` of preferring the second
+    side. Where one of them sees next to no difference, there is nothing to agree on.
+    """
+    if abs(difference) < SAME or abs(chance - 0.5) < UNSURE:
+        return "undecided"
+    return "agree" if (difference > 0) == (chance > 0.5) else "conflict"
 
 
 def capital(text: str) -> str:
@@ -135,11 +148,14 @@ def conversation(text: str) -> str:
     return f"{opening}{''.join(lines)}</div>"
 
 
-def comparison(sides: Sequence[Side], note: str = "") -> str:
-    """Two responses side by side, with the verdict once both have scores."""
+def comparison(sides: Sequence[Side], note: str = "", chance: float | None = None) -> str:
+    """Two responses side by side, with the verdict once both have scores.
+
+    ``chance`` is that of people preferring the second, by the model trained on their picks.
+    """
     tones = _tones([side.policy for side in sides])
     cards = "".join(_side(side, tone) for side, tone in zip(sides, tones, strict=True))
-    return f'{_verdict(sides, note)}<div class="da-pair">{cards}</div>'
+    return f'{_verdict(sides, note)}{_people(sides, chance)}<div class="da-pair">{cards}</div>'
 
 
 def waiting(status: Status) -> str:
@@ -159,6 +175,7 @@ def _tones(names: Sequence[str]) -> list[str]:
 
 def _side(side: Side, tone: str) -> str:
     scored = side.reward is not None and side.toxicity is not None
+    people = ""
     text = escape(readable(side.text))
     style = "da-text"
     if scored and not side.text:
@@ -166,6 +183,11 @@ def _side(side: Side, tone: str) -> str:
     if side.reward is not None and side.toxicity is not None:
         reward, share = number(side.reward), percent(side.toxicity)
         toxicity = f"<dd>{bar(side.toxicity, 'toxicity')}</dd><dd>{share}</dd>"
+        if side.preference is not None:
+            people = (
+                '<dt title="By the model trained on people\'s picks: higher is preferred">'
+                f'Preference</dt><dd class="da-span">{number(side.preference)}</dd>'
+            )
     else:
         reward = '<span class="da-wait">\u2013</span>'
         toxicity = f'<dd>{bar(0, "toxicity")}</dd><dd class="da-wait">\u2013</dd>'
@@ -175,7 +197,8 @@ def _side(side: Side, tone: str) -> str:
         f'<p class="{style}">{text}</p><dl class="da-scores">'
         f'<dt title="Logit of the label not-hate: higher is gentler">Reward</dt>'
         f'<dd class="da-span">{reward}</dd>'
-        f'<dt title="Probability of hate or insult, by the classifier">Toxicity</dt>{toxicity}'
+        f'{people}<dt title="Probability of hate or insult, by the classifier">Toxicity</dt>'
+        f"{toxicity}"
         f'<dt>Length</dt><dd class="da-span">{words(side.words)}</dd></dl></article>'
     )
 
@@ -183,6 +206,29 @@ def _side(side: Side, tone: str) -> str:
 def words(count: int) -> str:
     """A length in words."""
     return f"{count} word" if count == 1 else f"{count:,} words"
+
+
+def _people(sides: Sequence[Side], chance: float | None) -> str:
+    """What people would say, by the model trained on their picks, beside the classifier."""
+    first, second = sides
+    if chance is None or first.reward is None or second.reward is None:
+        return ""
+    stand = opinion(second.reward - first.reward, chance)
+    winner, share = (second, chance) if chance >= 0.5 else (first, 1 - chance)
+    name = escape(capital(winner.policy))
+    if abs(chance - 0.5) < UNSURE:
+        said = f"would be undecided: {percent(share)} for {name}."
+    else:
+        said = f"would pick <b>{name}</b>, with a chance of {percent(share)}."
+    heads = {
+        "agree": "The judges agree",
+        "conflict": "The judges disagree",
+        "undecided": "The other judge",
+    }
+    return (
+        f'<div class="da-people da-{stand}" role="status"><strong>{heads[stand]}</strong>'
+        f"<span>People, by the model trained on their picks, {said}</span></div>"
+    )
 
 
 def _verdict(sides: Sequence[Side], note: str) -> str:

@@ -17,6 +17,8 @@ CONTENT_NOTE = (
     "Some of these invented conversations contain insults, which is the point; none contains "
     "slurs against groups."
 )
+# The class of every list of versions; ``offer_versions`` keeps them up to date.
+VERSIONS = "da-versions"
 # Quick events neither queue behind a model nor show that they are being answered.
 QUICK: dict[str, Any] = {
     "queue": False,
@@ -116,7 +118,8 @@ def one_dialogue(page: gr.Blocks, comparison: Comparison, pill: gr.HTML) -> None
     def tick(shown: Data, *form: Any) -> tuple[Any, ...]:
         comparison.bench.start()
         now = comparison.bench.status()
-        view = recalled(*form) if shown is None else (gr.skip(), gr.skip())
+        waits = shown is None or comparison.lacks_preference(shown)
+        view = recalled(*form) if waits else (gr.skip(), gr.skip())
         return html.pill(now), gr.Timer(active=not (now.ready or now.error)), *view
 
     def status() -> dict[str, Any]:
@@ -148,7 +151,11 @@ def versions(bench: Workbench, prefix: str = "") -> tuple[gr.Dropdown, gr.Button
     """Two lists of policies and the button that swaps them."""
     names = list(bench.specs)
     # an unknown name is answered by our own sentence
-    options: dict[str, Any] = {"min_width": 120, "allow_custom_value": True}
+    options: dict[str, Any] = {
+        "min_width": 120,
+        "allow_custom_value": True,
+        "elem_classes": VERSIONS,
+    }
     with gr.Row(equal_height=True, elem_classes="da-controls"):
         before = gr.Dropdown(
             names, value=names[0], label="First version", elem_id=f"{prefix}before", **options

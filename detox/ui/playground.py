@@ -19,7 +19,7 @@ from detox.prompting import MOST_SHOTS, Setup, build_prompt, too_long
 from detox.tasks import TASKS, Task, find_task
 from detox.ui import html
 from detox.ui.manners import polite
-from detox.ui.one import QUICK
+from detox.ui.one import QUICK, VERSIONS
 from detox.workbench import Side, Workbench
 
 COLUMNS = 3
@@ -158,7 +158,12 @@ def _column(bench: Workbench, number: int) -> list[Any]:
     template, shots = OPENING[number]
     gr.HTML(f'<h3 class="da-title">Setup {number + 1}</h3>', apply_default_css=False)
     policy = gr.Dropdown(
-        names, value=names[0], label="Version", allow_custom_value=True, min_width=120
+        names,
+        value=names[0],
+        label="Version",
+        allow_custom_value=True,
+        min_width=120,
+        elem_classes=VERSIONS,
     )
     wording = gr.Dropdown(
         list(next(iter(TASKS.values())).templates),
