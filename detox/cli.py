@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from detox.config import (
     EMBEDDED,
     PRESETS,
     ClassifierConfig,
+    DpoConfig,
     Sampling,
     find_preset,
 )
@@ -57,6 +58,9 @@ def parser() -> argparse.ArgumentParser:
     compare = commands.add_parser("compare", help="summarize one dialogue before and after")
     compare.add_argument("dialogue", help="a text file, or - for standard input")
     _add_versions(compare)
+    compare.add_argument(
+        "--reward", default="", help="preference:FOLDER, a reward model as the other judge"
+    )
     add_options(compare, Sampling)
     compare.set_defaults(run=_compare)
 
@@ -82,6 +86,9 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--limit", type=int, default=0, help="first N dialogues only; 0 is all")
     evaluate.add_argument("--samples", type=int, default=1, help="responses to each dialogue")
     evaluate.add_argument("--task", default="summarize", help="summarize or sentiment")
+    evaluate.add_argument(
+        "--reward", default="", help="preference:FOLDER, a reward model as the other judge"
+    )
     evaluate.add_argument("--output", default="runs/evaluation", help="folder of the results")
     add_options(evaluate, Sampling)
     evaluate.set_defaults(run=_evaluate)
@@ -110,6 +117,22 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
         add_options(command, defaults)
         command.set_defaults(run=action)
+    dpo = commands.add_parser("dpo", help="tune a policy on preferences, without a reward model")
+    dpo.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    add_options(dpo, DpoConfig)
+    dpo.set_defaults(run=_dpo)
+    mixing = commands.add_parser("pareto", help="classifier against people's taste, in a sweep")
+    mixing.add_argument("--preset", default=EMBEDDED, help=f"one of {', '.join(PRESETS)}")
+    mixing.add_argument("--reward", default="", help="preference:FOLDER, trained on picks")
+    mixing.add_argument("--classifier", default="", help="hub name or folder of the classifier")
+    mixing.add_argument("--shares", default="0,0.25,0.5,0.75,1", help="of the preference model")
+    mixing.add_argument("--scale", type=float, default=1.5, help="weight of both together")
+    mixing.add_argument("--keep", default="", help="in every mixture too, as in rouge=1.5")
+    mixing.add_argument("--split", default="validation", help="dialogues to judge on")
+    mixing.add_argument("--limit", type=int, default=0, help="first N of them only; 0 is all")
+    mixing.add_argument("--samples", type=int, default=1, help="responses to each dialogue")
+    add_options(mixing, replace(usual.ppo, output="runs/pareto"), without=("reward",))
+    mixing.set_defaults(run=_pareto)
     search = commands.add_parser("tune", help="search hyper-parameters of sft or ppo (Optuna)")
     kinds = search.add_subparsers(required=True, metavar="sft|ppo")
     for name, defaults in (("sft", usual.sft), ("ppo", usual.ppo)):
@@ -161,12 +184,15 @@ def _add_classifier(command: argparse.ArgumentParser) -> None:
     command.add_argument("--label", default=None, help="label to reward, if its name says nothing")
 
 
-def add_options(command: argparse.ArgumentParser, kind: Any) -> None:
+def add_options(command: argparse.ArgumentParser, kind: Any, without: Collection[str] = ()) -> None:
     """Makes each field of a configuration an option that is absent unless given.
 
-    ``kind`` is the class, or an instance whose values are the defaults that the help tells.
+    ``kind`` is the class, or an instance whose values are the defaults that the help tells;
+    the fields ``without`` are none of the command line's business.
     """
     for field in fields(kind):
+        if field.name in without:
+            continue
         default = getattr(kind, field.name)
         command.add_argument(
             "--" + field.name.replace("_", "-"),
@@ -195,13 +221,18 @@ def _compare(arguments: argparse.Namespace) -> None:
     dialogue = check_dialogue(_read_text(arguments.dialogue))
     sampling = chosen_options(arguments, Sampling())
     versions = {"before": arguments.before, "after": arguments.after}
-    bench = Workbench(versions, arguments.classifier, arguments.label)
+    bench = Workbench(versions, arguments.classifier, arguments.label, arguments.reward)
     *_, sides = bench.compare(("before", "after"), dialogue, sampling)
     for side in sides:
         print(f"{side.policy}: {side.text}")
-        print(f"  reward {side.reward:+.2f}  toxicity {side.toxicity:.1%}  {side.words} words")
+        people = "" if side.preference is None else f"preference {side.preference:+.2f}  "
+        print(
+            f"  reward {side.reward:+.2f}  {people}toxicity {side.toxicity:.1%}  {side.words} words"
+        )
     first, second = (side.reward or 0.0 for side in sides)
     print(f"reward difference {second - first:+.2f}")
+    if (chance := bench.chance(sides)) is not None:
+        print(f"by the model trained on picks, people prefer after with a chance of {chance:.0%}")
 
 
 def _prompt(arguments: argparse.Namespace) -> None:
@@ -261,11 +292,12 @@ def _score(arguments: argparse.Namespace) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     from detox import processes
-    from detox.evaluation import about, add_kl, compare_policies
+    from detox.evaluation import about, about_judges, add_kl, compare_policies
+    from detox.judges import add_preference
     from detox.models import load_policies
     from detox.report import training_curves, write_report
     from detox.results import write_results
-    from detox.rewards import load_classifier_reward
+    from detox.rewards import load_classifier_reward, load_second_judge
 
     if arguments.samples < 1:
         raise UserError("--samples must be at least 1.")
@@ -273,6 +305,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     task = find_task(arguments.task)
     dialogues = _dialogues(arguments, task)
     judge = load_classifier_reward(arguments.classifier, gentle_label=arguments.label)
+    preference = load_second_judge(arguments.reward)
     policies = load_policies({"before": arguments.before, "after": arguments.after})
     before, after = policies["before"], policies["after"]
     rows = compare_policies(
@@ -284,6 +317,9 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     folder = Path(arguments.output)
     origin = about(before, after, judge, sampling, arguments.data, arguments.split)
     origin |= {"task": task.name, "samples": arguments.samples}
+    if preference is not None:
+        add_preference(rows, preference)
+        origin["judges"] = about_judges(arguments.after, preference, rows)
     groups = write_results(folder, rows, origin)
     write_report(folder, training_curves(arguments.after))
     for group, numbers in groups.items():
@@ -293,6 +329,11 @@ def _evaluate(arguments: argparse.Namespace) -> None:
             f"{toxicity['after_mean']:.4f}, difference {toxicity['difference']:+.4f} "
             f"[{toxicity['low']:+.4f}, {toxicity['high']:+.4f}] {toxicity['verdict']}"
         )
+        if wins := numbers.get("preference", {}).get("win_rate"):
+            print(
+                f"  preference model's win rate {wins['mean']:.1%} "
+                f"[{wins['low']:.1%}, {wins['high']:.1%}] {wins['verdict']}"
+            )
         for sign in numbers["signs"]:
             print(f"  sign of over-optimisation: {sign}")
     print(f"results in {arguments.output}, to be read in {folder / 'report.html'}")
@@ -348,6 +389,28 @@ def _ppo(arguments: argparse.Namespace) -> None:
 
     config = chosen_options(arguments, find_preset(arguments.preset).ppo)
     train_ppo(config, arguments.resume, _tell)
+
+
+def _dpo(arguments: argparse.Namespace) -> None:
+    from detox.preference import train_dpo
+
+    train_dpo(chosen_options(arguments, DpoConfig()), arguments.resume, _tell)
+
+
+def _pareto(arguments: argparse.Namespace) -> None:
+    from detox.pareto import Sweep, sweep
+
+    try:
+        shares = tuple(float(share) for share in _listed(arguments.shares))
+    except ValueError as error:
+        raise UserError("--shares takes numbers joined by commas, as in 0,0.5,1.") from error
+    names = ("scale", "keep", "classifier", "split", "limit", "samples")
+    chosen = {name: getattr(arguments, name) for name in names}
+    plan = Sweep(arguments.reward, shares, **chosen)
+    usual = replace(find_preset(arguments.preset).ppo, output="runs/pareto")
+    config = chosen_options(arguments, usual)
+    sweep(config, plan, Path(config.output), _tell)
+    _tell(f"report in {Path(config.output) / 'report.html'}")
 
 
 def _tune(arguments: argparse.Namespace) -> None:

@@ -237,6 +237,74 @@ class PpoConfig:
 
 
 @dataclass(frozen=True)
+class DpoConfig:
+    """Direct tuning on preferences, without a reward model (Rafailov et al. 2023, DPO)."""
+
+    policy: str = option("before", "policy to start from, which is also the reference")
+    data: str = option("", "preferences, TRL explicit JSONL as `labeling export` writes it")
+    output: str = option("runs/dpo", "folder of the adapter, its card, checkpoints and logs")
+    loss: str = option("dpo", "dpo; cdpo or robust against wrong picks; ipo against overfitting")
+    beta: float = option(0.1, "weight of the leash to the reference; the tau of IPO")
+    label_smoothing: float = option(0.1, "share of picks taken to be wrong, by cdpo and robust")
+    margin: float = option(0.0, "weight of the margins that pairs may carry; 0 ignores them")
+    epochs: int = option(3, "passes over the pairs")
+    steps: int = option(0, "optimizer steps in place of epochs; 0 takes the epochs")
+    batch_size: int = option(8, "pairs an optimizer step")
+    micro_batch_size: int = option(2, "pairs in memory at once, at most; 0 takes the batch")
+    lr: float = option(1e-4, "peak learning rate, decayed linearly after 5 % warm-up")
+    lora_r: int = option(16, "rank of the adapter")
+    lora_alpha: int = option(32, "scale of the adapter")
+    lora_targets: str = option("all-linear", "'all-linear' or module names joined by commas")
+    lora_placement: str = option("everywhere", "'decoder' leaves an encoder as it is")
+    hold_out: float = option(0.1, "share of the dialogues kept for validation; 0 keeps none")
+    validate_every: int = option(0, "steps between validations; 0 is ten times a run")
+    patience: int = option(3, "validations without a lower loss after which to stop; 0 is never")
+    save_every: int = option(10, "steps between checkpoints where nothing is held out")
+    max_prompt_tokens: int = option(512, "pairs with longer prompts are left out, and counted")
+    max_response_tokens: int = option(128, "pairs with a longer response are left out, and counted")
+    seed: int = option(0, "seed of weights, order and the held-out dialogues")
+
+    def __post_init__(self) -> None:
+        _require(
+            self.loss in ("dpo", "cdpo", "robust", "ipo"), "loss must be dpo, cdpo, robust or ipo."
+        )
+        _require(self.beta > 0, "beta must be above 0.")
+        _require(
+            0 <= self.label_smoothing < 0.5, "label_smoothing must be at least 0 and below 0.5."
+        )
+        _require(self.margin >= 0, "margin must be 0 or above.")
+        _require(self.epochs >= 1, "epochs must be at least 1.")
+        _require(self.steps >= 0, "steps must be 0 (take the epochs) or a positive number.")
+        _require(self.batch_size >= 1, "batch_size must be at least 1.")
+        _require(self.micro_batch_size >= 0, "micro_batch_size must be 0 or a number of pairs.")
+        _require(self.lr > 0, "lr must be above 0.")
+        _require(0 <= self.hold_out < 1, "hold_out must be at least 0 and below 1.")
+        _require(
+            self.validate_every >= 0,
+            "validate_every must be 0 (ten times a run) or a number of steps.",
+        )
+        _require(
+            self.patience >= 0, "patience must be 0 (never stop early) or a number of validations."
+        )
+        _require(self.save_every >= 1, "save_every must be at least 1.")
+        _require(self.max_prompt_tokens >= 1, "max_prompt_tokens must be at least 1.")
+        _require(self.max_response_tokens >= 1, "max_response_tokens must be at least 1.")
+        _require_seed(self.seed)
+        self.lora  # noqa: B018  built here so that a bad rank is refused before any work
+
+    @property
+    def at_once(self) -> int:
+        """Pairs in memory at once: the most below the limit of which a batch is a multiple."""
+        limit = self.micro_batch_size or self.batch_size
+        return next(n for n in range(limit, 0, -1) if self.batch_size % n == 0)
+
+    @property
+    def lora(self) -> Lora:
+        """The adapter's shape; no dropout, since policy and reference must be comparable."""
+        return Lora(self.lora_r, self.lora_alpha, 0.0, self.lora_targets, self.lora_placement)
+
+
+@dataclass(frozen=True)
 class ClassifierConfig:
     """Training of the embedded hate classifier."""
 
@@ -265,28 +333,50 @@ class RewardConfig:
     """Training of a reward model from pairs of responses."""
 
     base: str = option(EMBEDDED, "encoder: 'embedded', a hub name or a folder")
-    output: str = option("runs/reward", "folder of the adapter and its card")
-    epochs: int = option(4, "passes over the picks")
+    output: str = option("runs/reward", "folder of the model, its card, report and logs")
+    method: str = option("lora", "lora trains an adapter, full all weights of the encoder")
+    epochs: int = option(4, "passes over the picks, at most")
     steps: int = option(0, "optimizer steps in place of epochs; 0 takes the epochs")
     batch_size: int = option(16, "pairs a step")
-    lr: float = option(5e-4, "peak learning rate, decayed linearly")
+    lr: float = option(5e-4, "peak learning rate, decayed linearly; 5e-5 suits the method full")
     lora_r: int = option(16, "rank of the adapter")
+    lora_layers: int = option(0, "adapters in so many of the last layers only: faster; 0 is all")
     center: float = option(0.01, "pull of the rewards' mean towards 0 (center_rewards_coefficient)")
+    ties: str = option("drop", "drop them, or soft: half a win for each response")
     held_out: float = option(0.2, "share of the dialogues kept for measuring accuracy")
+    validation: float = option(0.15, "share kept for early stopping and the temperature")
+    validate_every: int = option(0, "steps between validations; 0 is twice a pass")
+    patience: int = option(3, "validations without a lower loss after which to stop; 0 is never")
     max_tokens: int = option(384, "longest prompt + response in tokens; the start is cut")
-    seed: int = option(0, "seed of weights, order and the held-out dialogues")
+    mixed_precision: str = option(
+        "no", "bf16 computes products in bfloat16: faster on GPUs and on CPUs with AMX"
+    )
+    seed: int = option(0, "seed of weights, order and which dialogues are kept apart")
 
     def __post_init__(self) -> None:
+        _require(self.method in ("lora", "full"), "method must be lora or full.")
+        _require(self.ties in ("drop", "soft"), "ties must be drop or soft.")
         _require(0 < self.held_out < 1, "held_out must lie between 0 and 1.")
+        _require(
+            0 <= self.validation < 1 - self.held_out,
+            "validation must be at least 0 and leave something to learn from beside held_out.",
+        )
         _require(
             self.epochs >= 1 and self.batch_size >= 1 and self.lr > 0,
             "epochs and batch_size must be at least 1, lr above 0.",
         )
         _require(self.steps >= 0, "steps must be 0 (take the epochs) or a positive number.")
         _require(
+            self.validate_every >= 0 and self.patience >= 0,
+            "validate_every and patience must be 0 or above.",
+        )
+        _require(self.center >= 0, "center must be 0 or above.")
+        _require(
             self.lora_r >= 1 and self.max_tokens >= 1,
             "lora_r and max_tokens must be at least 1.",
         )
+        _require(self.lora_layers >= 0, "lora_layers must be 0 (all) or a number of layers.")
+        _require_precision(self.mixed_precision)
         _require_seed(self.seed)
 
 
