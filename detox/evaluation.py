@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
@@ -13,10 +14,11 @@ from detox.data import is_rude, prompts
 from detox.divergence import response_kl, same_tokens
 from detox.faithfulness import kept, supported
 from detox.generation import Done, generate
-from detox.models import Policy
+from detox.judges import CLASSIFIER, PREFERENCE, held_out_judges, learned_from, tuned_on
+from detox.models import Policy, find_source, read_lineage
 from detox.profanity import profanity
 from detox.results import Row
-from detox.rewards import HateClassifier
+from detox.rewards import HateClassifier, PreferenceReward
 from detox.rouge import rouge
 from detox.tasks import SUMMARIZE, Task
 
@@ -148,6 +150,21 @@ def add_kl(
 
 def _rounded(share: float | None) -> float | None:
     return None if share is None else round(share, 4)
+
+
+def about_judges(after: str, preference: PreferenceReward, rows: Sequence[Row]) -> dict[str, Any]:
+    """Which judges the policy ``after`` (its spec) was tuned to please, and which are held out.
+
+    Also how many of the prompts of ``rows`` the preference model learned from, None if it does
+    not say. Raises ``UserError`` for an adapter that cannot be found.
+    """
+    pleased = tuned_on([read_lineage(folder) for folder in find_source(after).adapters])
+    return {
+        "preference": preference.name,
+        "tuned_on": sorted(pleased),
+        "held_out": held_out_judges(pleased, (CLASSIFIER, PREFERENCE)),
+        "learned_from": learned_from(Path(preference.name), [row["prompt"] for row in rows]),
+    }
 
 
 def about(

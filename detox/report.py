@@ -21,6 +21,7 @@ _ROWS = (
     ("toxicity", "Toxicity, by the classifier", "%", "lower"),
     ("profanity", "Profanity, by the second judge", "%", "lower"),
     ("reward", "Reward, logit of not-hate", "", "higher"),
+    ("preference", "Preference, by the reward model", "", "higher"),
     ("words", "Length, words", "", None),
     ("rouge1", "ROUGE-1", "", "higher"),
     ("rouge2", "ROUGE-2", "", "higher"),
@@ -104,6 +105,7 @@ def body(
     parts = (
         _head(rows, about),
         _findings(groups),
+        _judges(groups, about.get("judges")),
         _tables(groups),
         _charts(rows, groups, steps),
         _pairs(rows),
@@ -158,6 +160,58 @@ def _findings(groups: dict[str, Any]) -> str:
             "copies crossed its limit.</p>"
         )
     return f'<section class="da-findings">{"".join(cards)}</section>{warning}'
+
+
+def _judges(groups: dict[str, Any], judges: dict[str, Any] | None) -> str:
+    """What the classifier and the preference model say, and whom the policy was tuned to please."""
+    numbers = groups["all"].get("preference")
+    if not judges or not numbers:
+        return ""
+    lines = "".join(
+        f"<tr><th>{_GROUPS[name]} <small>n = {group['n']:,}</small></th>"
+        f"<td>{_share(wins)} [{_share(wins, 'low')}, {_share(wins, 'high')}]</td>"
+        f"<td>{wins['verdict']}</td>"
+        f"<td>{_value(group['preference']['conflicts'], '%')}</td></tr>"
+        for name, group in groups.items()
+        if (wins := group.get("preference", {}).get("win_rate"))
+    )
+    length = numbers["length_correlation"]
+    tail = "" if length is None else f" Its scores correlate with length by {_signed(length, '')}."
+    seen = judges["learned_from"]
+    if seen:
+        tail += f" It learned from picks on {seen:,} of these prompts: there it is no test."
+    elif seen is None:
+        tail += " Which prompts it learned from is not known."
+    return (
+        "<section><h3>Two judges</h3>"
+        f"<p>{escape(_rule(judges))} The preference model is {escape(judges['preference'])}.{tail}"
+        '</p><div class="da-scroll"><table><thead><tr><th>after against before</th>'
+        "<th>preference model's win rate</th><th>against one half</th>"
+        "<th>where the two judges disagree</th></tr></thead>"
+        f"<tbody>{lines}</tbody></table></div></section>"
+    )
+
+
+_JUDGES = {"classifier": "the hate classifier", "preference": "the preference model"}
+
+
+def _rule(judges: dict[str, Any]) -> str:
+    pleased = [_JUDGES[kind] for kind in _JUDGES if kind in judges["tuned_on"]]
+    others = [_JUDGES[kind] for kind in judges["held_out"]]
+    if not pleased:
+        return "Nothing says that the policy was tuned to please one of its judges."
+    if not others:
+        return (
+            "The policy was tuned to please both judges, so that none is held out: people have to "
+            "confirm what they say."
+        )
+    return (
+        f"The policy was tuned to please {pleased[0]}, so that {others[0]} is the held-out judge."
+    )
+
+
+def _share(wins: dict[str, Any], key: str = "mean") -> str:
+    return f"{100 * wins[key]:.1f} %"
 
 
 def _tables(groups: dict[str, Any]) -> str:

@@ -15,11 +15,12 @@ import numpy as np
 
 from detox.collapse import signs, variety
 from detox.errors import UserError
+from detox.judges import conflicts, correlation, win_rate
 from detox.statistics import paired_difference
 
 Row = dict[str, Any]
 ROUGE = ("rouge1", "rouge2", "rougeL")
-MEASURES = ("reward", "toxicity", "profanity", "words", *ROUGE, "kept", "supported")
+MEASURES = ("reward", "preference", "toxicity", "profanity", "words", *ROUGE, "kept", "supported")
 TABLE = ("query", "before", "after", "reward_before", "reward_after", "reward_diff")
 
 
@@ -66,6 +67,10 @@ def _group(rows: Sequence[Row]) -> dict[str, Any]:
     for side in ("before", "after"):
         share = np.mean([row[side]["toxicity"] > 0.5 for row in rows])
         result["toxicity"][f"{side}_above_half"] = _round(share)
+    if "preference" in result:
+        result["preference"]["win_rate"] = win_rate(rows)
+        result["preference"]["conflicts"] = conflicts(rows)
+        result["preference"]["length_correlation"] = _with_length(rows)
     divergences = [row["after"]["kl"] for row in rows if row["after"].get("kl") is not None]
     if divergences:
         result["kl"] = {"mean": _round(np.mean(divergences)), "std": _round(np.std(divergences))}
@@ -76,6 +81,14 @@ def _group(rows: Sequence[Row]) -> dict[str, Any]:
     }
     result["signs"] = signs(result)
     return result
+
+
+def _with_length(rows: Sequence[Row]) -> float | None:
+    sides = [row[side] for row in rows for side in ("before", "after")]
+    return correlation(
+        np.array([side["preference"] for side in sides]),
+        np.array([side["words"] for side in sides]),
+    )
 
 
 def _round(value: Any) -> float:

@@ -112,15 +112,19 @@ class PreferenceReward:
         tokenizer: PreTrainedTokenizerBase,
         name: str,
         max_tokens: int | None = None,
+        temperature: float | None = None,
     ) -> None:
-        """``max_tokens`` is where training cut its texts; the model's own limit if None."""
+        """``max_tokens`` is where training cut its texts; the model's own limit if None.
+
+        ``temperature`` makes its chances honest (``detox.calibration``); None if nobody fitted it.
+        """
         if model.config.num_labels != 1:
             raise UserError(
                 f"'{name}' has {model.config.num_labels} outputs and a reward model has one: "
                 "train one with 'python -m labeling reward'."
             )
         self.model, self.tokenizer, self.name = model.eval(), tokenizer, name
-        self.max_tokens = max_tokens
+        self.max_tokens, self.temperature = max_tokens, temperature
         self.tokenizer.truncation_side = "left"
 
     def score(self, prompts: Sequence[str], responses: Sequence[str]) -> torch.Tensor:
@@ -128,9 +132,24 @@ class PreferenceReward:
         texts = in_scope(prompts, responses, "pair")
         return class_logits(self.model, self.tokenizer, texts, self.max_tokens)[:, 0]
 
+    def chance(self, gaps: torch.Tensor) -> torch.Tensor:
+        """The chance, float32 [n] from 0 to 1, that people prefer what scores higher by ``gaps``.
+
+        ``sigmoid(gap / temperature)``: Bradley and Terry's, calibrated where a temperature is
+        known.
+        """
+        return torch.sigmoid(gaps / (self.temperature or 1.0))
+
+    def win_probability(
+        self, prompts: Sequence[str], responses: Sequence[str], others: Sequence[str]
+    ) -> torch.Tensor:
+        """The chance that people prefer each of ``responses`` to the one of ``others``, [n]."""
+        return self.chance(self.score(prompts, responses) - self.score(prompts, others))
+
     def describe(self) -> dict[str, Any]:
-        """Name and scope."""
-        return {"name": self.name, "scope": "pair"}
+        """Name, scope, and the temperature where one is known."""
+        known = {} if self.temperature is None else {"temperature": self.temperature}
+        return {"name": self.name, "scope": "pair", **known}
 
 
 class RougeReward:
@@ -220,8 +239,7 @@ def class_logits(
     """
     if not texts:
         return torch.zeros(0, model.config.num_labels)
-    limit = min(tokenizer.model_max_length, _positions(model))
-    limit = min(limit, max_tokens or limit)
+    limit = token_limit(model, tokenizer, max_tokens)
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     logits = torch.empty(len(texts), model.config.num_labels)
     with torch.inference_mode():
@@ -236,6 +254,14 @@ def class_logits(
             ).to(model.device)
             logits[chosen] = model(**inputs).logits.float().cpu()
     return logits
+
+
+def token_limit(
+    model: Any, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None = None
+) -> int:
+    """The most tokens of a text that a classifier is given: ``max_tokens`` and where it ends."""
+    limit = min(int(tokenizer.model_max_length), _positions(model))
+    return min(limit, max_tokens or limit)
 
 
 def _positions(model: Any) -> int:
@@ -256,6 +282,37 @@ def load_classifier_reward(
     return HateClassifier(model, tokenizer, folder or "embedded", scope, gentle_label)
 
 
+def load_preference_reward(folder: str) -> PreferenceReward:
+    """The reward model in ``folder``, which reads no more of a text than training did.
+
+    Raises ``UserError`` when there is none.
+    """
+    if not Path(folder).is_dir():
+        raise UserError(
+            f"There is no reward model in {folder}: train one with 'python -m labeling reward'."
+        )
+    lineage = read_lineage(Path(folder))
+    return PreferenceReward(
+        *load_classifier(folder),
+        name=folder,
+        max_tokens=lineage.get("config", {}).get("max_tokens"),
+        temperature=lineage.get("calibration", {}).get("temperature"),
+    )
+
+
+def load_second_judge(spec: str) -> PreferenceReward | None:
+    """The reward model that ``preference:FOLDER`` names, to judge beside the classifier.
+
+    None for an empty ``spec``. Raises ``UserError`` for anything else and where there is none.
+    """
+    if not spec:
+        return None
+    kind, _, folder = spec.partition(":")
+    if kind != "preference" or not folder:
+        raise UserError(f"'{spec}' is no second judge: name a reward model as preference:FOLDER.")
+    return load_preference_reward(folder)
+
+
 def load_reward(
     spec: str, scope: str = "response", references: Mapping[str, Sequence[str]] | None = None
 ) -> RewardSource:
@@ -269,13 +326,7 @@ def load_reward(
     if kind == "classifier":
         return load_classifier_reward(rest, scope)
     if kind == "preference" and rest:
-        if not Path(rest).is_dir():
-            raise UserError(
-                f"There is no reward model in {rest}: train one with 'python -m labeling reward'."
-            )
-        # what training did not read must not be scored either
-        cut = read_lineage(Path(rest)).get("config", {}).get("max_tokens")
-        return PreferenceReward(*load_classifier(rest), name=rest, max_tokens=cut)
+        return load_preference_reward(rest)
     if spec == "rouge":
         return RougeReward(references or {})
     if kind == "mixed" and rest:

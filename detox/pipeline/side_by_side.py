@@ -7,19 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from datasets import Dataset
 
 from detox.config import Sampling
 from detox.errors import UserError
 from detox.evaluation import about, add_kl, measured, pair_up
+from detox.judges import preferred
 from detox.models import load_policies
 from detox.pipeline.cache import digest
 from detox.pipeline.config import PipelineConfig
 from detox.pipeline.formats import parse_predictions
-from detox.results import Row, write_results
-from detox.rewards import RewardSource, load_classifier_reward, load_reward
-from detox.statistics import paired_difference
+from detox.results import write_results
+from detox.rewards import load_classifier_reward, load_reward
 
 
 def compare_predictions(
@@ -81,37 +80,3 @@ def as_dialogues(prompts: Sequence[str]) -> Dataset:
             for prompt in prompts
         ]
     )
-
-
-def preferred(rows: Sequence[Row], judge: RewardSource) -> dict[str, Any]:
-    """How often ``judge`` prefers the response after; its scores go to each side of the rows.
-
-    Ties count half; the 95 % interval is from a bootstrap over prompts.
-    """
-    prompts = [row["prompt"] for row in rows]
-    sides = ("before", "after")
-    scores = np.array(
-        [judge.score(prompts, [row[side]["text"] for row in rows]).tolist() for side in sides]
-    )
-    for side, found in zip(sides, scores, strict=True):
-        for row, score in zip(rows, found, strict=True):
-            row[side]["preference"] = round(float(score), 4)
-    words = np.array([[row[side]["words"] for row in rows] for side in sides])
-    wins = (0.5 + 0.5 * np.sign(scores[1] - scores[0])).tolist()
-    gap = paired_difference([0.5] * len(wins), wins, [row["id"] for row in rows])
-    return {
-        "win_rate": {
-            "mean": round(0.5 + gap.mean, 4),
-            "low": round(0.5 + gap.low, 4),
-            "high": round(0.5 + gap.high, 4),
-            "verdict": gap.verdict,
-        },
-        "length_correlation": correlation(scores.ravel(), words.ravel()),
-    }
-
-
-def correlation(one: np.ndarray, other: np.ndarray) -> float | None:
-    """Pearson's r; None where one of the two does not vary."""
-    if np.ptp(one) == 0 or np.ptp(other) == 0:
-        return None
-    return round(float(np.corrcoef(one, other)[0, 1]), 4)

@@ -145,6 +145,7 @@ def train_reward(job: Job) -> Made:
             batch_size=config.batch_size,
             lr=usual.lr * config.reward_model_learning_rate_multiplier,
             held_out=config.held_out,
+            validation=0.0,
             seed=config.seed,
         ),
         job.tell,

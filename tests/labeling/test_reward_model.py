@@ -16,7 +16,8 @@ from torch.testing import assert_close
 from detox import cli as detox_cli
 from detox.config import PpoConfig, RewardConfig, find_preset
 from detox.errors import UserError
-from detox.models import LINEAGE, parameter_counts
+from detox.judges import tuned_on
+from detox.models import LINEAGE, parameter_counts, read_lineage
 from detox.ppo.trainer import train_ppo
 from detox.reward_model import accuracy
 from detox.rewards import MixedReward, PreferenceReward, load_reward
@@ -174,10 +175,13 @@ def test_rewards_are_centred(trained: tuple[Path, Row, list[str]], picked: Store
 
 def test_dialogues_are_held_out_not_picks(trained: tuple[Path, Row, list[str]]) -> None:
     _, lineage, told = trained
-    learned, held = (int(word) for word in told[0].split() if word.isdigit())
-    assert learned + held == lineage["picks"] == 100
-    assert learned % 2 == held % 2 == 0  # both pairs of a dialogue are on one side
-    assert 4 <= held <= 36
+    (said,) = (line for line in told if "held out" in line and "picks to learn" in line)
+    learned, validated, held = (int(word) for word in said.split() if word.isdigit())
+    assert learned + validated + held == lineage["picks"] == 100
+    assert lineage["pairs"] == {"train": learned, "validation": validated, "held_out": held}
+    # both pairs of a dialogue are on one side
+    assert learned % 2 == validated % 2 == held % 2 == 0
+    assert 4 <= held <= 36 and 4 <= validated <= 30
 
 
 def test_ties_skips_and_both_bad_teach_nothing(fresh_store: Store, config: RewardConfig) -> None:
@@ -191,12 +195,10 @@ def test_ties_skips_and_both_bad_teach_nothing(fresh_store: Store, config: Rewar
 
 
 def test_picks_of_models_do_not_count(fresh_store: Store, config: RewardConfig) -> None:
-    from labeling.records import add_labeler
-
     add_pairs(fresh_store, pairs(20), "simulated")
-    with fresh_store.writing() as db:
-        add_labeler(db, "judge", kind="model")
     label(fresh_store, likes_apologies, labeler="judge")
+    with fresh_store.writing() as db:
+        db.execute("UPDATE labelers SET kind = 'model'")
     with pytest.raises(UserError, match="There are 0 decided picks on 0 dialogues"):
         train_reward_model(fresh_store, config)
 
@@ -231,7 +233,7 @@ def test_nothing_left_to_learn_from(fresh_store: Store, config: RewardConfig) ->
     add_pairs(fresh_store, pairs(5, 4), "simulated")
     label(fresh_store, likes_apologies)
     with pytest.raises(UserError, match="held_out leaves no dialogue to learn from: lower it"):
-        train_reward_model(fresh_store, replace(config, held_out=0.999))
+        train_reward_model(fresh_store, replace(config, held_out=0.99, validation=0.009))
 
 
 # what is left behind
@@ -273,7 +275,8 @@ def test_the_store_remembers_the_model(
     (row,) = rows
     assert (row["name"], row["base"], row["picks"]) == ("people", str(tiny_reward_model), 100)
     assert row["snapshot"] == lineage["snapshot"]
-    assert json.loads(row["metrics"]) == lineage["accuracy"]
+    metrics = json.loads(row["metrics"])
+    assert metrics == lineage["accuracy"] | {"figures": lineage["figures"]}
 
 
 def test_the_base_may_be_a_classifier_with_labels_of_its_own(
@@ -320,7 +323,16 @@ def test_the_number_of_trainable_parameters_is_small(
         {"batch_size": 0},
         {"lr": 0.0},
         {"lora_r": 0},
+        {"lora_layers": -1},
         {"max_tokens": 0},
+        {"method": "prompt"},
+        {"ties": "keep"},
+        {"validation": 0.8},
+        {"validation": -0.1},
+        {"validate_every": -1},
+        {"patience": -1},
+        {"center": -0.1},
+        {"mixed_precision": "fp8"},
         {"seed": -1},
     ],
 )
@@ -365,7 +377,9 @@ def test_ppo_is_tuned_against_what_people_prefer(
 ) -> None:
     lineage = train_ppo(replace(ppo, reward=f"preference:{trained[0]}"), tell=lambda line: None)
     assert lineage["steps"] == 2 and lineage["stopped"] == ""
-    assert lineage["reward"] == {"name": str(trained[0]), "scope": "pair"}
+    reward = lineage["reward"]
+    assert (reward["name"], reward["scope"]) == (str(trained[0]), "pair")
+    assert reward["temperature"] == trained[1]["calibration"]["temperature"]
     rows = read_metrics(Path(ppo.output))
     assert rows[0]["objective/kl"] == 0.0 and rows[0]["env/reward_std"] > 0
 
@@ -386,3 +400,6 @@ def test_ppo_is_tuned_against_people_and_classifier(
     tokens = ["--min-response-tokens", "3", "--max-response-tokens", "4"]
     assert detox_cli.main(["ppo", "--reward", spec, *options, *numbers, *tokens]) == 0
     assert [row["step"] for row in read_metrics(Path(ppo.output))] == [1, 2, 3]
+    # each part is standardised as it was from the start
+    assert read_lineage(Path(ppo.output))["reward"] == reward
+    assert tuned_on([read_lineage(Path(ppo.output))]) == {"classifier", "preference"}
