@@ -97,7 +97,7 @@ def _tune(args: argparse.Namespace) -> None:
         batch=args.batch,
         split=args.split,
         labelers=tuple(args.labeler) if args.labeler else None,
-        labeler_kind=None if args.kind == "all" else args.kind,
+        labeler_kind=args.kind,
         without=tuple(args.without or ()),
         aggregation=args.aggregation,
     )

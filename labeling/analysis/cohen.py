@@ -11,6 +11,8 @@ Codes = NDArray[np.int32]
 
 # Cohen's kappa is for two raters: of more than these many, those with most ratings are compared.
 RATERS_COMPARED = 20
+# Of more than so many units, as many drawn at random say the same: kappa to a hundredth.
+UNITS_COMPARED = 20_000
 # How many numbers the confusion counts of all groups of units may hold, and those of all
 # resamples: for many raters, units are drawn in fewer groups and less often.
 _GROUP_NUMBERS, _RESAMPLED_NUMBERS = 500_000, 2_500_000
@@ -34,6 +36,10 @@ def mean_cohen(
         place[kept] = np.arange(RATERS_COMPARED, dtype=np.int32)
         inside = place[raters] >= 0
         units, raters, labels = units[inside], place[raters[inside]], labels[inside]
+    if len(units) and (n_units := int(units.max()) + 1) > UNITS_COMPARED:
+        place = np.random.default_rng(0).permutation(n_units).astype(np.int32)
+        inside = place[units] < UNITS_COMPARED
+        units, raters, labels = place[units[inside]], raters[inside], labels[inside]
     n_raters = min(len(counts), RATERS_COMPARED)
     couples = n_raters * (n_raters - 1) // 2
     if couples == 0:

@@ -151,28 +151,28 @@ def said_by_others(picks: Picks, counted: Bools) -> NDArray[np.int8]:
     The others are the picks of the same pair that are ``counted[n]``, without the pick itself.
     ``UNKNOWN`` where there is none, or no label has more votes than every other.
     """
-    cell = picks.pair * np.int64(_LABELS) + picks.outcome
-    size = len(picks.frame.pairs) * _LABELS
-    counts = np.bincount(cell[counted], minlength=size).reshape(-1, _LABELS)
+    n, k = len(picks.frame.pairs), _LABELS
+    cell = picks.outcome * np.int32(n) + picks.pair
+    counts = np.bincount(cell[counted], minlength=n * k).reshape(k, n).astype(np.int32)
     with_own = _majority(counts, 1).ravel()[cell]
     if counted.all():
         return with_own
     return np.where(counted, with_own, _majority(counts, 0).ravel()[cell])
 
 
-def _majority(counts: Counts, own: int) -> NDArray[np.int8]:
-    """What the others say of each label of each pair, ``[pairs, labels]``.
+def _majority(counts: NDArray[np.int32], own: int) -> NDArray[np.int8]:
+    """What the others say of each label of each pair, given votes, both ``[labels, pairs]``.
 
     ``own`` is 1 where the label's own vote is among ``counts`` and must be taken out first.
     """
     said = np.empty(counts.shape, dtype=np.int8)
-    for label in range(_LABELS):
-        others = counts.copy()
-        others[:, label] -= own
-        most = others.max(axis=1)
-        alone = (others == most[:, None]).sum(axis=1) == 1
-        same = np.where(others[:, label] == most, SAME, OTHER)
-        said[:, label] = np.where(alone & (most > 0), same, UNKNOWN)
+    for label in range(len(counts)):
+        mine = counts[label] - own
+        rest = np.delete(counts, label, axis=0)
+        most = rest.max(axis=0)
+        alone = (rest == most).sum(axis=0, dtype=np.int8) == 1
+        said[label] = np.where((most > mine) & alone, OTHER, UNKNOWN)
+        said[label][mine > most] = SAME
     return said
 
 
@@ -187,18 +187,14 @@ def _checked(scope: Picks, k: int) -> dict[str, Counts]:
 def _repeated(scope: Picks, k: int) -> dict[str, Counts]:
     """How often each labeler said the same again when a pair came back, of how often it did."""
     again = scope.only(scope.kind == REPEAT).judged
-    keys = again.pair * np.int64(k) + again.labeler
-    known = np.unique(keys)
-    first = np.full(len(known), NONE, dtype=np.int8)
+    # A table of the repeated pairs by labelers, and each pair's row in it.
     repeated = np.zeros(len(scope.frame.pairs), dtype=np.bool_)
     repeated[again.pair] = True
+    row = np.cumsum(repeated) - 1
+    first = np.full(int(repeated.sum()) * k, NONE, dtype=np.int8)
     before = scope.only(repeated[scope.pair] & (scope.kind != REPEAT)).judged
-    before_keys = before.pair * np.int64(k) + before.labeler
-    places = np.searchsorted(known, before_keys)
-    inside = places < len(known)
-    inside[inside] = known[places[inside]] == before_keys[inside]
-    first[places[inside]] = before.outcome[inside]
-    earlier = first[np.searchsorted(known, keys)]
+    first[row[before.pair] * k + before.labeler] = before.outcome
+    earlier = first[row[again.pair] * k + again.labeler]
     return {
         "same": _count(again, k, again.outcome == earlier),
         "repeats": _count(again, k, earlier != NONE),

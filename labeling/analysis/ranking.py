@@ -128,7 +128,7 @@ def _won(some: Judged, draws: Draws) -> tuple[Floats, Floats]:
         tables = cell_sums(scores, some.clusters, slices, len(now))
         for (i, j), sums, counts in zip((divmod(int(n), k) for n in now), *tables, strict=True):
             won[i, j], won[j, i] = sums.sum(), (counts - sums).sum()
-            drawn[:, i, j], drawn[:, j, i] = draws.totals(sums), draws.totals(counts - sums)
+            drawn[:, i, j], drawn[:, j, i] = draws.totals(np.stack([sums, counts - sums]))
     return won, drawn
 
 

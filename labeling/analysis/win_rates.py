@@ -129,7 +129,8 @@ def matchups(picks: Picks) -> list[tuple[str, str]]:
     """
     pairs, k = picks.frame.pairs, len(picks.frame.pairs.policies)
     both = pairs.policy_a.astype(np.int64) * k + pairs.policy_b
-    counts = np.bincount(both[picks.pair], minlength=k * k).reshape(k, k)
+    per_pair = np.bincount(picks.pair, minlength=len(pairs))
+    counts = np.bincount(both, weights=per_pair, minlength=k * k).reshape(k, k)
     found: dict[frozenset[str], tuple[int, str, str]] = {}
     for i, j in np.argwhere(counts).tolist():
         if i == j:

@@ -141,6 +141,19 @@ def test_draws_are_with_replacement() -> None:
     assert not np.array_equal(drawn(50, 2000, side=1), counts)
 
 
+def test_totals_of_one_table_of_many_and_of_none() -> None:
+    rng = np.random.default_rng(0)
+    cells = rng.integers(0, 5, (3, 6, 4)).astype(float)
+    draws = draw((6, 4), 20)
+    wanted = np.einsum("mpl,pr,lr->mr", cells, draws.prompts, draws.labelers)
+    assert draws.totals(cells) == pytest.approx(wanted)
+    assert draws.totals(cells[1]) == pytest.approx(wanted[1])
+    assert draws.totals(cells[:0]).shape == (0, 20)
+    assert draws.totals(np.zeros((6, 4))).tolist() == [0.0] * 20
+    assert np.isnan(draws.means(cells[:1], np.zeros((1, 6, 4)))).all()
+    assert draw((0, 0), 20).totals(np.zeros((1, 0, 0))).tolist() == [[0.0] * 20]
+
+
 def test_a_slice_is_the_mean_of_its_own_picks() -> None:
     rng = np.random.default_rng(2)
     pairs, labelers = rng.integers(0, 40, 300), rng.integers(0, 5, 300)
