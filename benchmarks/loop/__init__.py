@@ -1,0 +1,1 @@
+"""Does the loop close? Simulated labelers with a hidden taste, three rounds, honest figures."""
