@@ -227,6 +227,18 @@ def test_of_many_raters_those_with_most_ratings_are_compared(
     assert found == pytest.approx(few.cohen, abs=1e-6)
 
 
+def test_of_many_units_a_part_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    ratings = _random_ratings(3, 1500, 3, 1.0)
+    whole = measure(ratings)
+    monkeypatch.setattr(cohen, "UNITS_COMPARED", 900)
+    part = measure(ratings)
+    assert part.cohen != whole.cohen
+    assert part.cohen == pytest.approx(whole.cohen, abs=0.03)
+    # Fewer units, and an interval that says so.
+    widths = [found.cohen_interval[1] - found.cohen_interval[0] for found in (part, whole)]
+    assert widths[0] / widths[1] == pytest.approx((1500 / 900) ** 0.5, abs=0.25)
+
+
 def test_intervals_are_those_of_resampled_units_written_out() -> None:
     ratings = _random_ratings(11, 25, 4, 0.8)
     found = measure(ratings)

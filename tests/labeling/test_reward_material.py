@@ -337,4 +337,4 @@ def test_the_command_chooses_picks_and_resumes(
     assert "There is no checkpoint" in capsys.readouterr().err
     assert cli.main([*options, "--with-models", "--labeler", "ann", "--labeler", "ben"]) == 0
     told = json.loads((Path(config.output) / "detox.json").read_text())["filters"]
-    assert told["labeler_kind"] is None and len(told["labelers"]) == 2
+    assert told["labeler_kind"] == "all" and len(told["labelers"]) == 2
