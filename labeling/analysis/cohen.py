@@ -12,7 +12,7 @@ Codes = NDArray[np.int32]
 # Cohen's kappa is for two raters: of more than these many, those with most ratings are compared.
 RATERS_COMPARED = 20
 # Of more than so many units, as many drawn at random say the same: kappa to a hundredth.
-UNITS_COMPARED = 20_000
+UNITS_COMPARED = 10_000
 # How many numbers the confusion counts of all groups of units may hold, and those of all
 # resamples: for many raters, units are drawn in fewer groups and less often.
 _GROUP_NUMBERS, _RESAMPLED_NUMBERS = 500_000, 2_500_000

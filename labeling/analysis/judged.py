@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from labeling.analysis.bootstrap import RESAMPLES, Clusters, Draws, cluster, draw
 from labeling.analysis.frame import Bools
@@ -22,6 +23,11 @@ class Judged:
 
     def __len__(self) -> int:
         return len(self.picks)
+
+    @cached_property
+    def decided(self) -> Judged:
+        """Those of the picks that prefer a side."""
+        return self.only(self.picks.decided)
 
     def only(self, wanted: Bools) -> Judged:
         """Those of the picks where ``wanted[n]`` is true, in the same clusters and draws."""

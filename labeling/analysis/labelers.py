@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labeling.analysis.bootstrap import holm
-from labeling.analysis.frame import NONE, OUTCOME_NAMES, REGULAR, REPEAT, SKIP, Bools, Frame
+from labeling.analysis.frame import NONE, OUTCOME_NAMES, REPEAT, SKIP, Bools, Frame
 from labeling.analysis.position import fair_coin
 from labeling.analysis.selection import Picks, Selection, in_scope, left_out
 
@@ -71,10 +71,15 @@ def reliability(frame: Frame, selection: Selection = Selection()) -> tuple[Relia
     The majority is that of the labelers who are not left out. Raises ``UserError`` for an unknown
     batch, policy or labeler.
     """
+    return reliability_of(in_scope(frame, selection), selection)
+
+
+def reliability_of(scope: Picks, selection: Selection) -> tuple[Reliability, ...]:
+    """As ``reliability``, of a scope that is known already."""
+    frame = scope.frame
     k = len(frame.labelers)
     out = left_out(frame, selection)
-    scope = in_scope(frame, selection)
-    regular = scope.only(scope.kind == REGULAR)
+    regular = scope.regular
     picks = regular.judged
     left, decided = _count(picks, k, picks.left), _count(picks, k, picks.decided)
     left_p = holm([float(p) for p in fair_coin(left, decided)])

@@ -31,7 +31,7 @@ class Position:
 
 def position(some: Judged) -> Position:
     """The share of left among judged picks that prefer a side."""
-    decided = some.only(some.picks.decided)
+    decided = some.decided
     lefts = decided.picks.left
     left, n = int(lefts.sum()), len(lefts)
     if n == 0:

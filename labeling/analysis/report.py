@@ -18,12 +18,12 @@ from labeling.analysis.breakdown import Slice, breakdown
 from labeling.analysis.flags import flagged
 from labeling.analysis.frame import BOTH_BAD, SKIP, TIE, Frame, frame
 from labeling.analysis.judged import judged
-from labeling.analysis.labelers import Reliability, reliability
+from labeling.analysis.labelers import Reliability, reliability_of
 from labeling.analysis.plan import Plan, plan, planned_picks, variance_parts
 from labeling.analysis.position import Position, position
 from labeling.analysis.ranking import Ranking, ranking
 from labeling.analysis.rewards import RewardAgreement, reward_agreement
-from labeling.analysis.selection import Picks, Selection, select
+from labeling.analysis.selection import Picks, Selection, chosen, in_scope, select
 from labeling.analysis.win_rates import Matchup, WinRate, matchup, matchups, win_rate_of
 from labeling.store import Store
 
@@ -119,7 +119,8 @@ def _products() -> ThreadpoolController:
 
 def report_of(found: Frame, selection: Selection) -> Report:
     """The results of the picks of a frame; raises ``UserError`` as ``report`` does."""
-    picks = select(found, selection)
+    scope = in_scope(found, selection)
+    picks = chosen(scope, selection)
     some = judged(picks)
     couples = tuple(matchups(Picks(found, None)))
     compared = [selection.policies] if selection.policies else matchups(picks)[:MATCHUPS_SHOWN]
@@ -139,7 +140,7 @@ def report_of(found: Frame, selection: Selection) -> Report:
         position=position(some),
         rewards=reward_agreement(some),
         adjudicated=adjudicated(picks),
-        labelers=flagged(reliability(found, selection)),
+        labelers=flagged(reliability_of(scope, selection)),
     )
 
 

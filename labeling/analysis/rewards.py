@@ -57,7 +57,7 @@ def reward_agreement(some: Judged) -> RewardAgreement:
     frame, picks = some.picks.frame, some.picks
     gap = frame.pairs.reward_a - frame.pairs.reward_b
     scored = ~np.isnan(gap) & (gap != 0)
-    decided = some.only(picks.decided)
+    decided = some.decided
     mine = decided.only(scored[decided.picks.pair])
     pairs = np.flatnonzero(np.bincount(mine.picks.pair, minlength=len(gap)))
     bands = _bands(np.abs(gap), pairs)

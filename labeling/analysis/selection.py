@@ -10,7 +10,18 @@ from typing import Any
 import numpy as np
 
 from detox.errors import UserError
-from labeling.analysis.frame import KIND_NAMES, SKIP, A, B, Bools, Codes, Floats, Frame, Ints
+from labeling.analysis.frame import (
+    KIND_NAMES,
+    REGULAR,
+    SKIP,
+    A,
+    B,
+    Bools,
+    Codes,
+    Floats,
+    Frame,
+    Ints,
+)
 from labeling.records import labeler_name
 from labeling.schema import SPLITS
 
@@ -118,6 +129,11 @@ class Picks:
         return Picks(self.frame, rows if self.rows is None else self.rows[rows])
 
     @cached_property
+    def regular(self) -> Picks:
+        """These picks without repeats and gold pairs, which are no votes."""
+        return self.only(self.kind == REGULAR)
+
+    @cached_property
     def judged(self) -> Picks:
         """These picks without the skips, which are no judgement."""
         return self.only(self.outcome != SKIP)
@@ -156,14 +172,22 @@ def select(frame: Frame, selection: Selection = Selection()) -> Picks:
 
     Raises ``UserError`` for a batch, policy or labeler that is not in the database.
     """
-    scope = in_scope(frame, selection)
-    kinds = np.isin(
-        np.arange(len(KIND_NAMES)), [KIND_NAMES.index(kind) for kind in selection.kinds]
-    )
-    wanted = kinds[scope.kind]
-    if selection.without:
-        wanted &= ~left_out(frame, selection)[scope.labeler]
-    return scope.only(wanted)
+    return chosen(in_scope(frame, selection), selection)
+
+
+def chosen(scope: Picks, selection: Selection) -> Picks:
+    """Those picks of a ``scope`` that are of the right kind, and by nobody who is left out.
+
+    Raises ``UserError`` for a labeler that is not in the database.
+    """
+    if selection.kinds == (KIND_NAMES[REGULAR],):
+        picks = scope.regular
+    else:
+        wanted = [KIND_NAMES.index(kind) for kind in selection.kinds]
+        picks = scope.only(np.isin(np.arange(len(KIND_NAMES)), wanted)[scope.kind])
+    if not selection.without:
+        return picks
+    return picks.only(~left_out(scope.frame, selection)[picks.labeler])
 
 
 def left_out(frame: Frame, selection: Selection) -> Bools:
