@@ -169,7 +169,7 @@ def _line(standing: Standing) -> str:
 def _generate(args: argparse.Namespace) -> None:
     from detox.config import Sampling
     from detox.data import load_dialogues
-    from detox.workbench import Workbench
+    from detox.workbench import ALONE, Workbench
     from labeling.generate import generate_batch
 
     store = open_store(args.db)
@@ -187,7 +187,7 @@ def _generate(args: argparse.Namespace) -> None:
     sampling = Sampling(
         **{key: value for key, value in given.items() if value is not None}, seed=plan.seed
     )
-    bench = Workbench(specs)
+    bench = Workbench(specs, turn=ALONE)
     state = None
     for state in generate_batch(
         store, plan, bench, list(specs), dialogues, sampling, meetings=args.meetings

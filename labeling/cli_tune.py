@@ -11,6 +11,7 @@ from typing import Any
 from detox.cli import add_options, chosen_options
 from detox.config import DpoConfig
 from detox.errors import UserError
+from labeling.analysis.suspects import left_out
 from labeling.export import AGGREGATIONS, Filters, export, preview
 from labeling.formats import decided
 from labeling.schema import SPLITS
@@ -84,6 +85,9 @@ def add_command(add: Add) -> None:
     some.add_argument("--labeler", action="append", metavar="NAME", help="only theirs")
     some.add_argument("--without", action="append", metavar="NAME", help="none of theirs")
     some.add_argument(
+        "--without-flagged", action="store_true", help="not theirs whom `labeling results` flags"
+    )
+    some.add_argument(
         "--aggregation",
         choices=AGGREGATIONS,
         default="every",
@@ -93,13 +97,14 @@ def add_command(add: Add) -> None:
 
 
 def _tune(args: argparse.Namespace) -> None:
+    store, without = open_store(args.db), tuple(args.without or ())
     filters = Filters(
         batch=args.batch,
         split=args.split,
         labelers=tuple(args.labeler) if args.labeler else None,
         labeler_kind=args.kind,
-        without=tuple(args.without or ()),
+        without=left_out(store, without, args.without_flagged, args.batch),
         aggregation=args.aggregation,
     )
     config = chosen_options(args, DpoConfig())
-    tune(open_store(args.db), config, filters, args.resume, lambda text: print(text, flush=True))
+    tune(store, config, filters, args.resume, lambda text: print(text, flush=True))

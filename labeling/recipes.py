@@ -29,6 +29,8 @@ _VOTES = {
     "adjudicated": "a lead's word first",
 }
 
+_PEOPLE = (("everybody", NONE), ("all but those Results flags", "unflagged"))
+
 
 def reward_recipe(database: Path) -> Recipe:
     """``python -m labeling reward`` on the picks in ``database``."""
@@ -104,10 +106,11 @@ def preference_recipe(bench: Workbench, database: Path) -> Recipe:
 def _which(values: Mapping[str, Any], database: Path) -> list[str]:
     """The options that say which picks."""
     batch = [f"--batch={values['batch']}"] if values["batch"] else []
-    return [f"--db={database}", f"--aggregation={values['votes']}", *batch]
+    people = ["--without-flagged"] if values["people"] else []
+    return [f"--db={database}", f"--aggregation={values['votes']}", *batch, *people]
 
 
-def _picks(database: Path) -> tuple[Field, Field]:
+def _picks(database: Path) -> tuple[Field, Field, Field]:
     def batches() -> list[tuple[str, str]]:
         try:
             names = [standing.plan.name for standing in standings(open_store(database))]
@@ -121,4 +124,5 @@ def _picks(database: Path) -> tuple[Field, Field]:
     return (
         Field("batch", "Picks of the batch", "choice", NONE, choices=batches, group="From"),
         Field("votes", "Picks count", "choice", AGGREGATIONS[0], choices=votes, group="From"),
+        Field("people", "Picks by", "choice", NONE, choices=lambda: _PEOPLE, group="From"),
     )
