@@ -51,6 +51,8 @@ class Settings:
     """DETOX_CLASSIFIER: hub name or folder of the hate classifier; the embedded one if empty."""
     label: str | None = None
     """DETOX_LABEL: the classifier's label to reward, where none is called not-hate."""
+    reward: str = ""
+    """DETOX_REWARD: ``preference:FOLDER``, a model of people's picks as a second judge."""
     results: Path = RESULTS
     """DETOX_RESULTS: folder of results computed beforehand."""
     runs: Path = Path("runs")
@@ -78,6 +80,7 @@ class Settings:
             _policies(env["DETOX_POLICIES"]) if env.get("DETOX_POLICIES") else default.policies,
             env.get("DETOX_CLASSIFIER") or default.classifier,
             env.get("DETOX_LABEL") or default.label,
+            _reward(env),
             Path(env.get("DETOX_RESULTS") or default.results),
             Path(env.get("DETOX_RUNS") or default.runs),
             _sign_in(env),
@@ -94,6 +97,14 @@ def _policies(text: str) -> dict[str, str]:
             "DETOX_POLICIES must name two versions or more, as in 'before=before;after=runs/ppo'."
         )
     return named
+
+
+def _reward(env: Mapping[str, str]) -> str:
+    spec = (env.get("DETOX_REWARD") or "").strip()
+    kind, _, folder = spec.partition(":")
+    if spec and (kind != "preference" or not folder):
+        raise UserError(f"DETOX_REWARD is '{spec}': name a reward model as preference:FOLDER.")
+    return spec
 
 
 def _sign_in(env: Mapping[str, str]) -> str:
@@ -131,7 +142,7 @@ def _public(env: Mapping[str, str]) -> bool:
 
 def build_app(settings: Settings, bench: Workbench | None = None) -> gr.Blocks:
     """The whole app. Models load when ``bench`` is started or the first visitor comes."""
-    bench = bench or Workbench(settings.policies, settings.classifier, settings.label)
+    bench = bench or workbench(settings)
     try:
         seed_pairs(settings)
     except UserError as error:  # the Compare tab works without, and the Label tab will say it too
@@ -161,6 +172,11 @@ def build_app(settings: Settings, bench: Workbench | None = None) -> gr.Blocks:
                 )
         offer_versions(page, bench, [more.change], others=("new-policies",))
     return page
+
+
+def workbench(settings: Settings) -> Workbench:
+    """The models that ``settings`` name, not loaded yet."""
+    return Workbench(settings.policies, settings.classifier, settings.label, settings.reward)
 
 
 def recipes(settings: Settings, bench: Workbench) -> list[Recipe]:

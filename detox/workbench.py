@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 # Seconds between two looks at a loading model.
 POLL = 0.3
-# Dialogues of a batch that are computed before another request gets its turn.
-TURN = 5
+# Dialogues of a batch that are computed before another request gets its turn, and where there
+# is no other.
+TURN, ALONE = 5, 32
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,9 @@ class Workbench:
 
     ``reward`` may name a second judge, a model trained on people's picks: ``preference:FOLDER``.
     ``start`` returns at once. Generation is serialised by a lock: two requests at a time on
-    the same cores would only make both slower. Policies that come later are taken in by ``learn``.
+    the same cores would only make both slower. Bulk work gives others their turn after ``turn``
+    dialogues; larger turns are faster where nobody waits. Policies that come later are taken in
+    by ``learn``.
     """
 
     def __init__(
@@ -68,7 +71,9 @@ class Workbench:
         classifier: str = "",
         label: str | None = None,
         reward: str = "",
+        turn: int = TURN,
     ) -> None:
+        self.turn = turn
         self.specs, self.classifier, self.label = policies, classifier, label
         self.reward = reward
         self.policies: dict[str, Policy] = {}
@@ -219,7 +224,7 @@ class Workbench:
         samples: int = 1,
         kl: bool = False,
     ) -> Iterator[list[Row]]:
-        """Rows of ``detox.evaluation.compare_policies``, ``TURN`` dialogues at a time.
+        """Rows of ``detox.evaluation.compare_policies``, a turn of dialogues at a time.
 
         With their KL if asked for. Other requests get their turn in between. Raises
         ``UserError`` as ``compare`` does.
@@ -230,8 +235,8 @@ class Workbench:
         from detox.judges import add_preference
 
         assert self.judge is not None
-        for start in range(0, len(dialogues), TURN):
-            part = dialogues.select(range(start, min(start + TURN, len(dialogues))))
+        for start in range(0, len(dialogues), self.turn):
+            part = dialogues.select(range(start, min(start + self.turn, len(dialogues))))
             with self._lock:
                 first, second = self.policies[before], self.policies[after]
                 rows = compare_policies(first, second, part, self.judge, sampling, samples=samples)
@@ -245,7 +250,7 @@ class Workbench:
     def respond(
         self, names: Sequence[str], dialogues: Dataset, sampling: Sampling
     ) -> Iterator[tuple[Dataset, dict[str, list[Row]]]]:
-        """What each policy of ``names`` answers, measured, ``TURN`` dialogues at a time.
+        """What each policy of ``names`` answers, measured, a turn of dialogues at a time.
 
         Yields the dialogues of a turn and the rows of ``detox.evaluation.respond`` by policy.
         Other requests get their turn in between. Raises ``UserError`` as ``compare`` does.
@@ -255,8 +260,8 @@ class Workbench:
         from detox.evaluation import respond
 
         assert self.judge is not None
-        for start in range(0, len(dialogues), TURN):
-            part = dialogues.select(range(start, min(start + TURN, len(dialogues))))
+        for start in range(0, len(dialogues), self.turn):
+            part = dialogues.select(range(start, min(start + self.turn, len(dialogues))))
             with self._lock:
                 rows = {
                     name: respond(self.policies[name], part, self.judge, sampling) for name in names

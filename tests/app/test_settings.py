@@ -36,12 +36,14 @@ def test_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DETOX_POLICIES", "small = google/flan-t5-small ; tuned=runs/a=b;")
     monkeypatch.setenv("DETOX_CLASSIFIER", "runs/classifier")
     monkeypatch.setenv("DETOX_LABEL", "LABEL_0")
+    monkeypatch.setenv("DETOX_REWARD", " preference:runs/reward")
     monkeypatch.setenv("DETOX_RESULTS", "runs/evaluation")
     assert Settings.from_env() == Settings(
         Path("picks/mine.db"),
         {"small": "google/flan-t5-small", "tuned": "runs/a=b"},
         "runs/classifier",
         "LABEL_0",
+        "preference:runs/reward",
         Path("runs/evaluation"),
     )
 
@@ -53,6 +55,21 @@ def test_policies_that_cannot_be_compared_are_refused(
     monkeypatch.setenv("DETOX_POLICIES", text)
     with pytest.raises(UserError, match="DETOX_POLICIES"):
         Settings.from_env()
+
+
+@pytest.mark.parametrize("spec", ["classifier", "runs/reward", "preference:", "mixed:a=1"])
+def test_a_second_judge_must_be_a_model_of_picks(
+    monkeypatch: pytest.MonkeyPatch, spec: str
+) -> None:
+    monkeypatch.setenv("DETOX_REWARD", spec)
+    with pytest.raises(UserError, match=r"DETOX_REWARD is '.*name a reward model as preference:"):
+        Settings.from_env()
+
+
+def test_the_second_judge_reaches_the_page(tmp_path: Path, tiny_settings: Settings) -> None:
+    settings = replace(tiny_settings, database=tmp_path / "picks.db", reward="preference:runs/x")
+    bench = app.workbench(settings)
+    assert (bench.reward, bench.specs) == ("preference:runs/x", settings.policies)
 
 
 SPACE = {
