@@ -119,6 +119,17 @@ class Workbench:
             self._learning = True
         threading.Thread(target=self._learn, daemon=True, name="model-learner").start()
 
+    def judge_by(self, reward: str) -> None:
+        """Makes ``preference:FOLDER`` the second judge from now on; takes the time to load it.
+
+        Raises ``UserError`` for what is no reward model; the judge there was stays then.
+        """
+        from detox.rewards import load_second_judge
+
+        judge = load_second_judge(reward)
+        with self._preference_lock:
+            self.reward, self.preference = reward, judge
+
     def status(self) -> Status:
         """How far loading is, at any time and without waiting."""
         return self._status

@@ -33,7 +33,7 @@ class World:
     """Training dialogues of the pool, at most."""
     unseen: int = 191
     """Test dialogues that reward models are judged on."""
-    test: int = 80
+    test: int = 64
     """Test dialogues that tuned policies are judged on."""
     samples: int = 2
     """Responses of each policy to each dialogue of the pool."""
@@ -43,7 +43,7 @@ class World:
     rounds: int = 3
     round_picks: int = 180
     round_dialogues: int = 60
-    steps: int = 8
+    steps: int = 7
     """PPO steps a round."""
     tune_steps: int = 30
     first: int = 200
@@ -53,14 +53,14 @@ class World:
     """Pairs that a selection may choose from."""
     repetitions: int = 3
     """Of selections."""
-    crowds: int = 20
+    crowds: int = 10
     """Simulated crowds with a careless labeler."""
     crowd_picks: int = 500
     seed: int = 0
     reward: tuple[str, ...] = ()
     """More options of ``labeling reward``."""
     ppo: tuple[str, ...] = (
-        *("--logprobs", "generation", "--save-every", "2"),
+        *("--lr", "3e-4", "--logprobs", "generation", "--save-every", "2"),
         *("--min-response-tokens", "40", "--max-response-tokens", "48"),
     )
     """More options of ``detox ppo``."""

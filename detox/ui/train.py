@@ -13,9 +13,9 @@ import gradio as gr
 from gradio.events import api
 
 from detox.errors import UserError
-from detox.job import LOCK, LOG, RECORD
+from detox.job import LOCK, LOG, RECORD, REWARD
 from detox.jobs import UNFINISHED, Jobs
-from detox.last_words import RUNNING, STOPPING
+from detox.last_words import DONE, RUNNING, STOPPING
 from detox.recipes import FILE, Recipe, reward_models
 from detox.runs import METRICS
 from detox.ui import html
@@ -77,6 +77,7 @@ def train_tab(
                 resume = gr.Button("Resume", variant="primary", size="md", elem_id="train-resume")
                 keep = gr.Button("Keep what it has learned", size="md", elem_id="train-keep")
                 anew = gr.Button("Begin again", size="md", elem_id="train-anew")
+                judge = gr.Button("Let it judge in Compare", size="md", elem_id="train-judge")
             curves = gr.HTML(elem_id="train-curves", apply_default_css=False)
             with gr.Accordion("What it said", open=False, visible=False) as said:
                 log = gr.HTML(elem_id="train-log", apply_default_css=False)
@@ -87,7 +88,7 @@ def train_tab(
         known = gr.Textbox(_known(bench, runs), label="known")
         data = gr.JSON(label="trainings")
     outputs = [
-        *(current, listed, shown, actions, stop, resume, keep, anew),
+        *(current, listed, shown, actions, stop, resume, keep, anew, judge),
         *(curves, said, log, timer, mark, known, data),
     ]
 
@@ -104,22 +105,24 @@ def train_tab(
         one = next((each for each in standings if each.job.name == name), None)
         if one is None:
             none = gr.update(visible=False)
-            shut = (none, *(gr.skip(),) * 4, "", none, gr.skip())
+            shut = (none, *(gr.skip(),) * 5, "", none, gr.skip())
             return "", list_html((), ""), NOTHING, *shut, ticking, now, _known(bench, runs), told
         idle = one.state in UNFINISHED
         runs_now = one.state in (RUNNING, STOPPING)
+        judges = one.state == DONE and one.job.makes == REWARD and bench.reward != _reward(name)
         learned = idle and one.can_go_on and one.step > 0 and bool(one.job.steps)
         return (
             name,
             list_html(standings, name),
             training_html(one, runs / name, bench),
-            gr.update(visible=idle or runs_now),
+            gr.update(visible=idle or runs_now or judges),
             gr.update(
                 visible=runs_now, value="End it at once" if one.state == STOPPING else "Stop"
             ),
             gr.update(visible=idle and one.can_go_on),
             gr.update(visible=learned),
             gr.update(visible=idle),
+            gr.update(visible=judges),
             curves_html(one, runs / name),
             gr.update(visible=True),
             log_html(jobs.log(name)),
@@ -128,6 +131,9 @@ def train_tab(
             _known(bench, runs),
             told,
         )
+
+    def _reward(name: str) -> str:
+        return f"preference:{runs / name}"
 
     def begin(kind: str, name: str, values: dict[str, Any]) -> str:
         recipe = form.recipe(kind)
@@ -200,6 +206,15 @@ def train_tab(
         return view(name)
 
     @polite
+    def judge_by_training(name: str, request: gr.Request) -> tuple[Any, ...]:
+        """Makes a finished reward model the second judge of Compare and Evaluate."""
+        may_train(request)
+        if name not in [folder for _, folder in reward_models(runs)]:
+            raise UserError(f"'{name}' is no finished reward model: choose one from the list.")
+        bench.judge_by(_reward(name))
+        return view(name)
+
+    @polite
     def train(
         request: gr.Request,
         kind: str = form.recipes[0].name,
@@ -248,6 +263,7 @@ def train_tab(
         (resume, resume_training, "resume_training"),
         (keep, keep_training, "keep_training"),
         (anew, restart_training, "restart_training"),
+        (judge, judge_by_training, "judge_by_training"),
     ):
         button.click(act, current, outputs, api_name=name, **SWIFT)
     known.change(form.new_choices, None, form.choices, api_name="train_choices", **SWIFT)
@@ -277,7 +293,15 @@ def _mark(jobs: Jobs, bench: Workbench, name: str) -> str:
     watched = [jobs.root / LOCK, *(jobs.root / each / RECORD for each in jobs.names())]
     watched += [jobs.root / name / file for file in (METRICS, LOG)] if name else []
     marks = [(found.st_mtime_ns, found.st_size) for found in map(_stat, watched) if found]
-    seen = (name, jobs.running(), marks, list(bench.specs), list(bench.coming), bench.refused)
+    seen = (
+        name,
+        jobs.running(),
+        marks,
+        list(bench.specs),
+        list(bench.coming),
+        bench.refused,
+        bench.reward,
+    )
     return str(hash(str(seen)))
 
 

@@ -89,7 +89,8 @@ def training_html(now: Standing, folder: Path, bench: Workbench) -> str:
         f'<div><h2 class="da-title">{escape(now.job.name)}</h2>'
         f'<p class="da-muted">{escape(now.job.title)}</p></div>{_pill(now)}</header>'
         f'<div class="tr-progress"><strong>{escape(_where(now))}</strong>{left}{_bar(now)}</div>'
-        f'{_outcome(now, bench)}<dl class="tr-facts">{facts}</dl>{mix_html(now.job.mix)}</section>'
+        f'{_outcome(now, folder, bench)}<dl class="tr-facts">{facts}</dl>'
+        f"{mix_html(now.job.mix)}</section>"
     )
 
 
@@ -123,7 +124,7 @@ def duration(seconds: float) -> str:
     return f"about {seconds / 3600:.1f} h"
 
 
-def _outcome(now: Standing, bench: Workbench) -> str:
+def _outcome(now: Standing, folder: Path, bench: Workbench) -> str:
     """What people want to know next, as a paragraph; empty while all goes well."""
     name = now.job.name
     if now.state == RUNNING:
@@ -140,6 +141,11 @@ def _outcome(now: Standing, bench: Workbench) -> str:
     early = f"<br>{escape(now.said.capitalize())}." if now.said.startswith("stopped:") else ""
     if now.job.makes != POLICY:
         said = "It can be rewarded now, as <b>People’s taste</b>."
+        if bench.reward == f"preference:{folder}":
+            said += (
+                " It judges in Compare and Evaluate until the app ends; "
+                f"<code>DETOX_REWARD={escape(bench.reward)}</code> makes it stay."
+            )
     elif name in bench.specs:
         said = (
             f"<b>{escape(name)}</b> is in Compare, Playground, Evaluate and new batches. "

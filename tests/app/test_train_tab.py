@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,7 +19,7 @@ from gradio_client.exceptions import AppError
 from app import Settings, build_app, launch
 from detox.config import Lora
 from detox.errors import UserError
-from detox.job import Job
+from detox.job import REWARD, Job
 from detox.jobs import Jobs, Standing
 from detox.last_words import CUT, DONE, FAILED, RUNNING, STOPPED, STOPPING
 from detox.models import add_adapter, load_policy, save_adapter
@@ -25,8 +27,12 @@ from detox.recipes import ppo_recipe
 from detox.ui import train_tab
 from detox.ui.train_page import curves_html, duration, list_html, log_html, mix_html, training_html
 from detox.workbench import Workbench
+from labeling.batches import add_pairs
+from labeling.picks import submit
+from labeling.queue import next_pair
+from labeling.store import open_store
 from tests import tiny
-from tests.app.conftest import Visit
+from tests.app.conftest import SAMPLING, Visit
 
 PHONE = {"width": 390, "height": 844}
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -186,6 +192,43 @@ def test_a_training_is_stopped_and_kept_and_known_to_an_app_that_starts_anew(
     assert bench.policies["by-program"].model is bench.policies["before"].model
 
 
+def test_picks_become_a_version_straight_away(client: Client, school: Visit) -> None:
+    store = open_store(school.settings.database)
+    sides = {"a": "They make up.", "b": "They fight.", "policy_a": "x", "policy_b": "y"}
+    rows = [{"dialogue": f"#Person1#: {i}?", "prompt": f"{i}? "} | sides for i in range(24)]
+    add_pairs(store, rows, "school")
+    while task := next_pair(store, "ada", random.Random(0), "school"):
+        side = "left" if task.left == sides["a"] else "right"
+        submit(store, task.assignment_id, side, labeler="ada")
+    settings = {"batch": "school", "epochs": 1}
+    client.predict("dpo", "from-picks", settings, api_name="/train")
+    until(lambda: told(client, "from-picks")["state"] not in (RUNNING, STOPPING))
+    assert told(client, "from-picks")["state"] == DONE, told(client, "from-picks")
+    until(lambda: "from-picks" in school.bench.specs)
+
+
+def test_a_finished_reward_model_is_let_judge(
+    client: Client, school: Visit, tiny_reward_model: Path
+) -> None:
+    with pytest.raises(AppError, match="'nothing' is no finished reward model"):
+        client.predict("nothing", api_name="/judge_by_training")
+    folder = school.settings.runs / "taste"
+    shutil.copytree(tiny_reward_model, folder)
+    (folder / "detox.json").write_text('{"kind": "preference"}', encoding="utf-8")
+    (folder / "metrics.jsonl").touch()
+    try:
+        client.predict("taste", api_name="/judge_by_training")
+        assert school.bench.preference is not None
+        sides = list(school.bench.compare(("before", "after"), "#Person1#: Hi!", SAMPLING))[-1]
+        assert all(side.preference is not None for side in sides)
+        done = Standing(Job("taste", "reward", "A reward model", (), makes=REWARD), DONE, "")
+        shown = training_html(done, folder, school.bench)
+        assert "It judges in Compare" in shown and f"DETOX_REWARD=preference:{folder}" in shown
+    finally:
+        school.bench.judge_by("")
+    assert "It judges in Compare" not in training_html(done, folder, school.bench)
+
+
 def _form() -> dict[str, Any]:
     return {"name": "", "wanted": "x", "kind": "ppo"}
 
@@ -224,7 +267,7 @@ def test_who_may_not_train_can_do_nothing(tmp_path: Path, tiny_causal: Path) -> 
         client = Client(launch(page, quiet=True), verbose=False)
         closed, *_ = client.predict(**_form(), api_name="/trainings")
         assert "Only leads &lt;train&gt; here." in closed["value"] and closed["visible"]
-        for api_name in ("stop", "resume", "restart", "keep"):
+        for api_name in ("stop", "resume", "restart", "keep", "judge_by"):
             with pytest.raises(AppError, match="Only leads &lt;train"):
                 client.predict("x", api_name=f"/{api_name}_training")
         with pytest.raises(AppError, match="Only leads &lt;train"):
