@@ -30,8 +30,13 @@ from tests import tiny  # noqa: E402
 # Converting the embedded weights takes half a minute, so tests read this machine's own cache.
 MACHINE_CACHE = cache_dir()
 
-# A busy machine is no bug: examples may take as long as they need.
-settings.register_profile("arena", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# A busy machine is no bug: examples may take as long as they need. Nights have time for more.
+settings.register_profile(
+    "arena",
+    deadline=None,
+    max_examples=int(os.environ.get("DETOX_EXAMPLES", 30)),
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("arena")
 
 WriteDialogues = Callable[..., Path]
