@@ -31,6 +31,7 @@ from detox.ui import (
 from detox.workbench import Workbench
 from labeling import ui as labeling_ui
 from labeling.batches import add_pairs
+from labeling.durable.hub import kept_beside
 from labeling.people import SIGN_INS, accounts
 from labeling.recipes import preference_recipe, reward_recipe
 from labeling.store import open_store
@@ -62,6 +63,10 @@ class Settings:
     leads: tuple[str, ...] = ()
     """DETOX_LEADS, ``name,name``: who leads the labeling from the start; a Space's owner if empty.
     """
+    keep: str = ""
+    """DETOX_KEEP, ``OWNER/NAME``: private dataset on the Hub that keeps picks and restores them."""
+    keep_minutes: float = 5.0
+    """DETOX_KEEP_MINUTES: how often; what is newer may be lost with the disk."""
     public: bool = False
     """Whether others can reach the page: on Spaces, and by GRADIO_SERVER_NAME or GRADIO_SHARE."""
 
@@ -85,6 +90,8 @@ class Settings:
             Path(env.get("DETOX_RUNS") or default.runs),
             _sign_in(env),
             _leads(env),
+            (env.get("DETOX_KEEP") or "").strip(),
+            _minutes(env),
             _public(env),
         )
 
@@ -132,6 +139,17 @@ def _leads(env: Mapping[str, str]) -> tuple[str, ...]:
     if not given and way == "huggingface" and env.get("SPACE_AUTHOR_NAME"):
         return (env["SPACE_AUTHOR_NAME"],)
     return given
+
+
+def _minutes(env: Mapping[str, str]) -> float:
+    said = env.get("DETOX_KEEP_MINUTES") or str(Settings.keep_minutes)
+    try:
+        minutes = float(said)
+    except ValueError:
+        minutes = 0.0
+    if not 0.1 <= minutes <= 1440:
+        raise UserError(f"DETOX_KEEP_MINUTES is '{said}': give minutes from 0.1 to 1440.")
+    return minutes
 
 
 def _public(env: Mapping[str, str]) -> bool:
@@ -234,14 +252,40 @@ def main() -> None:
     try:
         settings = Settings.from_env()
         doors = sign_in_options(settings)
-        bench = Workbench(settings.policies, settings.classifier, settings.label)
+        bring_back(settings)
+        bench = workbench(settings)
         page = build_app(settings, bench)
+        keep_picks(settings)
         launch(page, inbrowser=_has_screen(), **doors)
     except (UserError, OSError) as error:
         print(f"Detox Arena: {error}", file=sys.stderr)
         sys.exit(2)
     bench.start()  # only now, so that the page is there before the models compete for the cores
     page.block_thread()
+
+
+def bring_back(settings: Settings) -> None:
+    """Makes the database again out of the dataset that keeps its picks, if it is not there.
+
+    Raises ``UserError`` when the dataset cannot be read: an empty project in its place would
+    collect picks that do not fit together.
+    """
+    if not settings.keep:
+        return
+    from labeling.durable.restore import restore
+
+    database = settings.database
+    if found := restore(database, settings.keep, kept_beside(database)):
+        print(f"Detox Arena: {found.told(database, settings.keep)}", flush=True)
+
+
+def keep_picks(settings: Settings) -> None:
+    """From now on saves picks to the dataset, if one is named. Raises ``UserError`` without it."""
+    if settings.keep:
+        from labeling.durable.keeper import Keeper
+
+        store, place = open_store(settings.database), kept_beside(settings.database)
+        Keeper(store, settings.keep, place, every=settings.keep_minutes)
 
 
 def launch(page: gr.Blocks, **options: Any) -> str:

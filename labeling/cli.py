@@ -17,6 +17,7 @@ from detox import __version__
 from detox.errors import UserError
 from labeling.analysis import command as results_command
 from labeling.batches import load_pairs
+from labeling.cli_durable import add_commands as add_durable
 from labeling.cli_judge import add_commands as add_judge
 from labeling.cli_label import add_commands as add_label
 from labeling.cli_lead import add_commands
@@ -85,6 +86,7 @@ def parser(argv: Sequence[str] = ()) -> argparse.ArgumentParser:
     add_commands(add)
     add_judge(add)
     add_command(add)
+    add_durable(add)
     reward = add("reward", _reward, "train a reward model from the picks")
     if "reward" in argv:
         _reward_module().add_arguments(reward)

@@ -40,6 +40,11 @@ def _insert(db: Database, table: str, row: Mapping[str, Any], *, known_ok: bool 
     db.execute(f"{verb} INTO {table} ({names}) VALUES ({slots})", dict(row))
 
 
+def add_known(db: Database, table: str, row: Mapping[str, Any]) -> None:
+    """Adds a whole row that another copy of this database wrote, unless it is here already."""
+    _insert(db, table, row, known_ok=True)
+
+
 def add_prompt(
     db: Database,
     dialogue: str,

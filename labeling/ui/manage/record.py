@@ -16,6 +16,8 @@ import gradio as gr
 from detox.ui.html import number, percent
 from detox.ui.manners import polite
 from labeling.check import Health, check_record
+from labeling.durable.hub import kept_beside
+from labeling.durable.keeper import standing
 from labeling.history import pair_history
 from labeling.store import Store, back_up
 from labeling.ui.identity import Gate
@@ -116,6 +118,21 @@ def health_html(health: Health) -> str:
     )
 
 
+def kept_html(kept: dict[str, str] | None) -> str:
+    """How saving to a dataset goes; empty where nothing is saved there."""
+    if kept is None:
+        return ""
+    repo = f"<code>{escape(kept['repo'])}</code>"
+    last = f"the last time at {_when(kept['last'])}" if kept["last"] else "but never yet"
+    words = escape(kept["trouble"]) if kept["trouble"] else f"Picks are saved to {repo}, {last}."
+    verdict = "Picks are on this disk only" if kept["trouble"] else "Picks outlive this disk"
+    return (
+        f'<section class="da-card mg-generation{" mg-failed" if kept["trouble"] else " mg-well"}"'
+        f' role="status"><header><h3 class="da-title">{verdict}</h3></header>'
+        f'<p class="da-muted">{words}</p></section>'
+    )
+
+
 def new_backup(store: Store) -> Path:
     """Copies the database beside itself, under a name with the time. Raises ``StoreError``."""
     made = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
@@ -169,7 +186,9 @@ def record_section(gate: Gate) -> None:
         """Verifies the whole record; one sentence for each sort of problem."""
         store, _ = gate.admit(request, "lead")
         health = check_record(store)
-        return asdict(health), health_html(health)
+        kept = standing(kept_beside(store.path))
+        told = asdict(health) | ({"kept": kept} if kept else {})
+        return told, health_html(health) + kept_html(kept)
 
     @polite
     def backup(request: gr.Request) -> tuple[Any, ...]:
