@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # Nothing about a visit leaves the machine; gradio reads this when it is imported.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -35,6 +35,9 @@ from labeling.durable.hub import kept_beside
 from labeling.people import SIGN_INS, accounts
 from labeling.recipes import preference_recipe, reward_recipe
 from labeling.store import open_store
+
+if TYPE_CHECKING:
+    from labeling.durable.keeper import Keeper
 
 RESULTS = Path(__file__).parent / "detox" / "embedded" / "results"
 OWN_ADDRESSES = ("", "127.0.0.1", "::1", "localhost")
@@ -279,13 +282,17 @@ def bring_back(settings: Settings) -> None:
         print(f"Detox Arena: {found.told(database, settings.keep)}", flush=True)
 
 
-def keep_picks(settings: Settings) -> None:
-    """From now on saves picks to the dataset, if one is named. Raises ``UserError`` without it."""
-    if settings.keep:
-        from labeling.durable.keeper import Keeper
+def keep_picks(settings: Settings) -> Keeper | None:
+    """From now on saves picks to the dataset, if one is named.
 
-        store, place = open_store(settings.database), kept_beside(settings.database)
-        Keeper(store, settings.keep, place, every=settings.keep_minutes)
+    Raises ``UserError`` for a name that no dataset can have.
+    """
+    if not settings.keep:
+        return None
+    from labeling.durable.keeper import Keeper
+
+    store, place = open_store(settings.database), kept_beside(settings.database)
+    return Keeper(store, settings.keep, place, every=settings.keep_minutes)
 
 
 def launch(page: gr.Blocks, **options: Any) -> str:

@@ -37,6 +37,7 @@ def _keep(args: argparse.Namespace) -> None:
     while True:
         keeper.trigger().result()
         if keeper.trouble:
+            keeper.stop()
             raise UserError(keeper.trouble)
         print(f"All picks up to now are in {args.repo}.", flush=True)
         if not args.every:

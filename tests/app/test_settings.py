@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -15,9 +16,12 @@ from pathlib import Path
 import pytest
 
 import app
+import labeling.durable.keeper
+import labeling.durable.restore
 from app import RESULTS, Settings, sign_in_options
+from benchmarks.fake_hub import FakeHub
 from detox.errors import UserError
-from labeling.people import add_account, disable_account
+from labeling.people import accounts, add_account, disable_account
 from labeling.store import open_store
 from labeling.ui import Entrance
 
@@ -70,6 +74,36 @@ def test_the_second_judge_reaches_the_page(tmp_path: Path, tiny_settings: Settin
     settings = replace(tiny_settings, database=tmp_path / "picks.db", reward="preference:runs/x")
     bench = app.workbench(settings)
     assert (bench.reward, bench.specs) == ("preference:runs/x", settings.policies)
+
+
+@pytest.mark.parametrize("said", ["soon", "0", "-1", "nan", "9999"])
+def test_minutes_that_cannot_be_are_refused(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    monkeypatch.setenv("DETOX_KEEP_MINUTES", said)
+    with pytest.raises(UserError, match=r"DETOX_KEEP_MINUTES is '.*give minutes from"):
+        Settings.from_env()
+
+
+def test_an_app_that_keeps_its_picks_begins_with_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub = FakeHub(tmp_path / "hub")
+    for module in (labeling.durable.keeper, labeling.durable.restore):
+        monkeypatch.setattr(module, "the_hub", lambda: hub)
+    monkeypatch.setenv("DETOX_KEEP", "ada/picks")
+    monkeypatch.setenv("DETOX_DB", str(tmp_path / "disk" / "labels.db"))
+    settings = Settings.from_env()
+    assert (settings.keep, settings.keep_minutes) == ("ada/picks", 5.0)
+    app.bring_back(settings)
+    store = open_store(settings.database)
+    add_account(store, "Zoe", "lead", "battery staple")
+    keeper = app.keep_picks(settings)
+    hub.pool.submit(lambda: None).result(30)  # after the first commit
+    assert keeper is not None
+    keeper.stop()
+    shutil.rmtree(tmp_path / "disk")
+    app.bring_back(settings)
+    assert "was made out of ada/picks" in capsys.readouterr().out
+    assert [account.name for account in accounts(open_store(settings.database))] == ["Zoe"]
 
 
 SPACE = {

@@ -13,10 +13,13 @@ from typing import Any
 
 import pytest
 
+import labeling.durable.keeper
+import labeling.durable.restore
 import labeling.picks
 import labeling.records
 from benchmarks.fake_hub import FakeHub
 from detox.errors import UserError
+from labeling import cli
 from labeling.adjudication import adjudicate
 from labeling.batches import add_pairs
 from labeling.check import check_record
@@ -28,6 +31,7 @@ from labeling.picks import submit, undo
 from labeling.plans import Plan, save_plan
 from labeling.queue import next_pair
 from labeling.store import Store, open_store
+from labeling.ui.manage.record import kept_html
 
 REPO = "ada/picks"
 NEVER = 1e6  # minutes: only what a test triggers is pushed
@@ -338,3 +342,47 @@ def test_adjudications_are_in_the_next_copy(labelled: Store, tmp_path: Path, kee
     restore(tmp_path / "new.db", REPO, tmp_path / "kept", hub)
     with closing(sqlite3.connect(tmp_path / "new.db")) as db:
         assert db.execute("SELECT outcome FROM adjudications").fetchall() == [("a",)]
+
+
+# at the command line and on the page
+
+
+def test_the_commands_save_and_restore(
+    labelled: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    hub = FakeHub(tmp_path / "hub")
+    monkeypatch.setattr(labeling.durable.keeper, "the_hub", lambda: hub)
+    monkeypatch.setattr(labeling.durable.restore, "the_hub", lambda: hub)
+    assert cli.main(["keep", REPO, "--db", str(labelled.path)]) == 0
+    assert f"All picks up to now are in {REPO}." in capsys.readouterr().out
+    new = tmp_path / "new.db"
+    assert cli.main(["restore", REPO, "--db", str(new)]) == 0
+    assert "was made out of ada/picks: the copy 0000000" in capsys.readouterr().out
+    assert picks(open_store(new)) == picks(labelled)
+    assert cli.main(["restore", REPO, "--db", str(new)]) == 0
+    assert "is whole already" in capsys.readouterr().out
+    hub.fails = failing("create_commit", ConnectionError("gone"))
+    label(labelled, "eve", 1)
+    assert cli.main(["keep", REPO, "--db", str(labelled.path)]) == 2
+    assert "cannot be reached" in capsys.readouterr().err
+    assert cli.main(["keep", "nonsense", "--db", str(labelled.path)]) == 2
+    assert cli.main(["restore", REPO, "--every", "x", "--db", str(new)]) == 2
+
+
+@pytest.mark.parametrize(
+    ("kept", "words"),
+    [
+        (None, ""),
+        ({"repo": "a/b", "last": "2026-11-27T10:00:00.0", "trouble": ""}, "2026-11-27 10:00:00"),
+        ({"repo": "a/b", "last": "", "trouble": ""}, "never yet"),
+        ({"repo": "a/b", "last": "", "trouble": "<b>gone"}, "&lt;b&gt;gone"),
+    ],
+)
+def test_a_lead_sees_whether_picks_outlive_the_disk(
+    kept: dict[str, str] | None, words: str
+) -> None:
+    shown = kept_html(kept)
+    assert words in shown and bool(shown) == bool(kept) and "<b>gone" not in shown

@@ -1,0 +1,226 @@
+"""Kills a labeling process again and again, takes its disk away, and counts what is lost.
+
+    python -m benchmarks.durability --kills 100
+
+A process labels with four threads, saves to a dataset (``fake_hub.py``, a folder that answers the
+calls we make) every second and a half, and now and then changes a plan, so that copies are made.
+It is killed with SIGKILL at a random moment; three times of four its disk is wiped as well, and
+every fifth time it finds a database of the first version there, so that a migration is what is
+interrupted. Each pick is reported over a pipe once it is acknowledged. After every start the
+database is compared with those reports: a pick may be missing only if the disk was wiped and it
+was acknowledged within the window, and none may be there twice. Writes
+``benchmarks/results/durability.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlite_utils import Database
+
+from benchmarks.fake_hub import FakeHub
+from labeling.batches import add_pairs
+from labeling.check import check_record
+from labeling.durable.hub import kept_beside
+from labeling.durable.keeper import Keeper
+from labeling.durable.restore import restore
+from labeling.picks import submit
+from labeling.plans import Plan, save_plan
+from labeling.queue import next_pair
+from labeling.schema import migrations
+from labeling.store import open_store
+
+REPO, BATCH = "somebody/picks", "load"
+EVERY = 1.5 / 60
+# A commit begins every 1.5 seconds, and what it holds is safe when it ends.
+WINDOW = 1.5 + 1.0
+THREADS, PAIRS = 4, 3_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", default="benchmarks/results/durability.json")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        found = torment(Path(scratch), arguments.kills, arguments.seed)
+    print(json.dumps(found, indent=2))
+    Path(arguments.output).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+@dataclass
+class Ledger:
+    """What was acknowledged, when, and what may be gone."""
+
+    acknowledged: dict[str, float] = field(default_factory=dict)
+    lost_within: set[str] = field(default_factory=set)
+    lost_beyond: set[str] = field(default_factory=set)
+    doubled: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def compare(self, path: Path, killed: float, wiped: bool) -> None:
+        """Sets the database at ``path`` beside what was acknowledged before ``killed``."""
+        with closing(sqlite3.connect(path)) as db:
+            there = {row[0] for row in db.execute("SELECT uuid FROM picks")}
+            chains = "SELECT count(*) FROM picks WHERE supersedes IS NULL GROUP BY assignment_id"
+            self.doubled += sum(row[0] > 1 for row in db.execute(chains))
+        gone = self.acknowledged.keys() - there - self.lost_within - self.lost_beyond
+        for uuid in gone:
+            late = killed - self.acknowledged[uuid] <= WINDOW
+            (self.lost_within if wiped and late else self.lost_beyond).add(uuid)
+
+
+def torment(root: Path, kills: int, seed: int = 0) -> dict[str, Any]:
+    """The whole ordeal; returns the counts."""
+    rng = random.Random(seed)
+    disk, hub = root / "disk", root / "hub"
+    database = disk / "labels.db"
+    ledger, wipes, old = Ledger(), 0, 0
+    killed, wiped = 0.0, False
+    began = time.monotonic()
+    for number in range(kills + 1):
+        if killed and wiped and number % 5 == 0:
+            first_version(database)
+            old += 1
+        worker = Worker(disk, hub, seed=rng.randrange(10**6))
+        if number == kills or rng.random() < 0.8:
+            worker.ready()
+            ledger.compare(database, killed, wiped)
+            if number == kills:
+                worker.kill(ledger)
+                break
+            time.sleep(rng.uniform(0.1, 4.0))
+        else:  # while it restores, or migrates
+            time.sleep(rng.uniform(0.2, 2.0))
+        killed = worker.kill(ledger)
+        wiped = rng.random() < 0.75
+        if wiped:
+            shutil.rmtree(disk, ignore_errors=True)
+            wipes += 1
+    ledger.problems += check_record(open_store(database)).problems
+    return {
+        "kills": kills,
+        "disks_wiped": wipes,
+        "databases_of_the_first_version": old,
+        "acknowledged": len(ledger.acknowledged),
+        "lost_beyond_the_window": len(ledger.lost_beyond),
+        "lost_within_the_window": len(ledger.lost_within),
+        "window_seconds": WINDOW,
+        "doubled": ledger.doubled,
+        "problems_of_the_record": ledger.problems,
+        "seconds": round(time.monotonic() - began),
+    }
+
+
+def first_version(path: Path) -> None:
+    """An empty database as the first version made it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(Database(path)) as db:
+        second = [migration.name for migration in migrations.pending(db)][1]
+        migrations.apply(db, stop_before=second)
+
+
+class Worker:
+    """A labeling process and the reports of what it acknowledged."""
+
+    def __init__(self, disk: Path, hub: Path, seed: int) -> None:
+        argv = [sys.executable, "-m", "benchmarks.durability_worker", str(disk), str(hub)]
+        self.process = subprocess.Popen(
+            [*argv, str(seed)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        self.reports: list[tuple[str, float]] = []
+        self._ready = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if not line.endswith("\n"):  # cut by the kill
+                continue
+            word, _, at = line.strip().partition(" ")
+            if word == "ready":
+                self._ready.set()
+            elif at:
+                self.reports.append((word, float(at)))
+
+    def ready(self) -> None:
+        """Waits until the database is there and labeling goes on."""
+        if not self._ready.wait(120):
+            raise RuntimeError("The process did not start: run the worker by hand to see why.")
+
+    def kill(self, ledger: Ledger) -> float:
+        """Kills it at once; returns when, after its last reports were read."""
+        at = time.monotonic()
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        self._reader.join()
+        ledger.acknowledged.update(self.reports)
+        return at
+
+
+def work(disk: Path, hub: Path, seed: int) -> None:
+    """What the process does until it is killed; one line for each acknowledged pick."""
+    database = disk / "labels.db"
+    fake = FakeHub(hub)
+    if not database.exists() or _is_first(database):
+        # an old database without picks is one more thing to get over; the dataset knows better
+        if database.exists():
+            open_store(database)
+            shutil.rmtree(disk)
+        restore(database, REPO, kept_beside(database), fake)
+    store = open_store(database)
+    texts = {"policy_a": "after", "policy_b": "before"}
+    rows = [
+        {"dialogue": f"#Person1#: {i}?", "a": f"Yes {i}.", "b": f"No {i}."} | texts
+        for i in range(PAIRS)
+    ]
+    add_pairs(store, rows, BATCH)
+    Keeper(store, REPO, kept_beside(database), every=EVERY, hub=fake)
+    print("ready", flush=True)
+
+    def label(number: int) -> None:
+        rng = random.Random(f"{seed}:{number}")
+        # a new name now and then: nobody judges a pair twice
+        name = f"labeler {rng.randrange(10**9)}"
+        while True:
+            task = next_pair(store, name, rng, BATCH)
+            if task is None:
+                name = f"labeler {rng.randrange(10**9)}"
+                continue
+            for choice in rng.sample(("left", "right", "tie"), rng.choice((1, 1, 2))):
+                pick = submit(store, task.assignment_id, choice, labeler=name)
+                print(f"{pick.uuid} {time.monotonic()}", flush=True)
+            time.sleep(0.02)
+
+    for number in range(THREADS):
+        threading.Thread(target=label, args=(number,), daemon=True).start()
+    rng = random.Random(seed)
+    while True:
+        time.sleep(rng.uniform(0.3, 2.0))
+        save_plan(store, Plan(BATCH, guidelines=f"As of {rng.random()}"))
+
+
+def _is_first(database: Path) -> bool:
+    with closing(sqlite3.connect(database)) as db:
+        tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master")}
+    return "picks" in tables and "batches" not in tables
+
+
+if __name__ == "__main__":
+    main()
