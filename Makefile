@@ -2,9 +2,11 @@
 #   PYTHON       the interpreter that makes the virtual environment (3.11 or newer)
 #   VENV         where that environment lives
 #   PYTEST_ARGS  more arguments for pytest, e.g. make test PYTEST_ARGS="-k queue"
+#   SPACE_ARGS   arguments for make space: --start installs and opens what it has built
 PYTHON ?= python3.11
 VENV ?= .venv
 PYTEST_ARGS ?=
+SPACE_ARGS ?=
 
 BIN := $(VENV)/bin
 # -qq: errors only; the environment variable silences the offer to upgrade pip.
@@ -12,7 +14,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq
 APT := DEBIAN_FRONTEND=noninteractive apt-get
 
 .DEFAULT_GOAL := help
-.PHONY: help app test lint format browser clean
+.PHONY: help app test lint format space browser clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -31,6 +33,9 @@ lint: $(VENV)/.dev ## Check style and types (ruff, mypy)
 format: $(VENV)/.dev ## Put the code into the project's style
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+space: $(VENV)/.run ## Build and check the folder for a Hugging Face Space, build/space
+	@$(BIN)/python -m tools.space $(SPACE_ARGS)
 
 browser: ## Install chromium for the browser tests, where apt-get and root rights allow it
 	@for name in chromium chromium-browser google-chrome; do \
