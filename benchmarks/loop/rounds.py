@@ -15,13 +15,13 @@ from typing import Any
 from benchmarks.loop.careless import flags
 from benchmarks.loop.crowd import crowd, label
 from benchmarks.loop.outcomes import against, answers
-from benchmarks.loop.pool import TEMPERATURE
+from benchmarks.loop.pool import TEMPERATURE, open_batch, pool
 from benchmarks.loop.world import World, bench, command, once, tell
 from detox.config import Sampling
 from detox.data import load_dialogues
 from labeling.generate import generate_batch
 from labeling.plans import Plan
-from labeling.store import Store, back_up, open_store
+from labeling.store import Store, open_store
 
 PREFERENCE = "preference:{model}"
 MIXED = "mixed:classifier=1,preference:{model}=1"
@@ -30,7 +30,7 @@ MIXED = "mixed:classifier=1,preference:{model}=1"
 def rounds(world: World, noise: float, reward: str, folder: Path) -> dict[str, Any]:
     """The whole loop, rewarded by ``reward`` with the round's model; the figures of each round."""
     store = _begun(world, folder)
-    policies = {"after": world.after, "round 0": world.before}
+    policies = {"after": world.after, "before": world.before}
     first = answers(world, {"first": world.before}, world.folder / "first-answers.json")["first"]
     found = []
     for number in range(1, world.rounds + 1):
@@ -40,7 +40,7 @@ def rounds(world: World, noise: float, reward: str, folder: Path) -> dict[str, A
             place / "labelled.json", partial(_label, store, world, noise, number, policies)
         )
         model = _reward_model(store, world, place / "reward")
-        champion = policies[f"round {number - 1}"]
+        champion = list(policies.values())[-1]
         policy = _ppo(world, place / "ppo", champion, reward.format(model=place / "reward"))
         policies[f"round {number}"] = policy
         now = answers(world, {"now": policy}, place / "answers.json")["now"]
@@ -56,39 +56,40 @@ def rounds(world: World, noise: float, reward: str, folder: Path) -> dict[str, A
 
 
 def _begun(world: World, folder: Path) -> Store:
-    """The database of a loop; pairs of the first round are written once for all loops."""
+    """The database of a loop, with pairs out of the pool for the first round."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "labels.db"
-    if not path.is_file():
-        pairs = open_store(world.folder / "first-round.db")
-        policies = {"after": world.after, "round 0": world.before}
-        once(world.folder / "first-round.json", partial(_write, pairs, world, 1, policies))
-        back_up(pairs, path)
-    return open_store(path)
+    store = open_store(folder / "labels.db")
+    rows = pool(world)[: -(-world.start_picks // world.votes)]
+    open_batch(store, _plan(world, 1), rows)
+    return store
 
 
-def _write(store: Store, world: World, number: int, policies: Mapping[str, str]) -> int:
-    """Pairs of the last two policies for training dialogues; how many there are."""
+def _plan(world: World, number: int) -> Plan:
+    return Plan(f"round {number}", votes_wanted=world.votes, repeat_share=0.05, seed=world.seed)
+
+
+def _write(store: Store, world: World, number: int, policies: Mapping[str, str]) -> None:
+    """Pairs of the last two policies for training dialogues."""
     dialogues = load_dialogues(split="train").shuffle(seed=world.seed + number)
     dialogues = dialogues.select(range(min(world.round_dialogues, len(dialogues))))
     names = list(policies)[-2:]
-    plan = Plan(f"round {number}", votes_wanted=world.votes, repeat_share=0.05, seed=world.seed)
     sampling = Sampling(temperature=TEMPERATURE, seed=world.seed + number)
     models = bench(world, {name: policies[name] for name in names})
-    state = None
+    plan = _plan(world, number)
     for state in generate_batch(store, plan, models, names, dialogues, sampling):
         tell(f"  {state.done} of {state.total} dialogues")
-    return state.pairs if state else 0
 
 
 def _label(
     store: Store, world: World, noise: float, number: int, policies: Mapping[str, str]
 ) -> dict[str, Any]:
     """Picks on the round's pairs: how many, and who is flagged."""
+    wanted = world.start_picks
     if number > 1:
+        wanted = world.round_picks
         _write(store, world, number, policies)
     rng = random.Random(f"{world.seed}:{number}")
-    made = label(store, crowd(noise, world.people), f"round {number}", world.round_picks, rng)
+    made = label(store, crowd(noise, world.people), f"round {number}", wanted, rng)
     return {"picks": made, "flagged": flags(store)}
 
 

@@ -41,6 +41,8 @@ class World:
     sizes: tuple[int, ...] = (100, 300, 1_000, 3_000)
     """Picks that reward models learn from."""
     rounds: int = 3
+    start_picks: int = 400
+    """In the first round, on pairs of the pool; ``round_picks`` in those that follow."""
     round_picks: int = 180
     round_dialogues: int = 60
     steps: int = 7
