@@ -12,7 +12,13 @@ import labeling.cli
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"^(python -m .+?|make \w+)(?:\s+#.*)?$", README, re.MULTILINE)
+PAGES = {path: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
+COMMAND = re.compile(r"^(python -m (?:detox|labeling) .+?|make \w+)(?:\s+#.*)?$", re.MULTILINE)
+COMMANDS = [
+    command.strip()
+    for text in (README, *PAGES.values())
+    for command in COMMAND.findall(text.replace("\\\n", " "))
+]
 
 
 def test_there_are_commands_to_check() -> None:
@@ -20,7 +26,7 @@ def test_there_are_commands_to_check() -> None:
     assert {"make app", "make test"} <= {c.strip() for c in COMMANDS}
 
 
-@pytest.mark.parametrize("command", [c.strip() for c in COMMANDS])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_is_understood(command: str) -> None:
     words = shlex.split(command)
     if words[0] == "make":
@@ -48,9 +54,9 @@ def test_every_named_setting_is_read_somewhere() -> None:
 
 
 def test_linked_files_exist() -> None:
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+    for place, text in ((ROOT, README), *((path.parent, text) for path, text in PAGES.items())):
+        links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
+        assert [link for link in links if not (place / link).exists()] == []
 
 
 def tracked() -> list[str]:

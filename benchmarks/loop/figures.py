@@ -82,14 +82,61 @@ def share(value: Found) -> str:
 
 def tables(found: Found) -> str:
     """What was found, as Markdown."""
-    parts = []
-    for name in ("curve-10", "curve-25"):
-        if name in found:
-            parts.append(_curve_table(found[name]))
-    for name in LOOPS:
-        if name in found:
-            parts.append(_rounds_table(found[name]))
-    return "\n\n".join(parts) + "\n"
+    kinds = {
+        "curve": _curve_table,
+        "careless": _careless_table,
+        "active": _active_table,
+        "rounds": _rounds_table,
+        "mixed": _rounds_table,
+        "direct": _direct_table,
+    }
+    return "\n\n".join(kinds[name.partition("-")[0]](each) for name, each in found.items()) + "\n"
+
+
+def _careless_table(caught: Found) -> str:
+    lines = [
+        f"{caught['noise']:.0%} wrong picks, {caught['picks']} picks a crowd",
+        "",
+        "| the careless one | caught | for | of the others flagged | for |",
+        "|---|---|---|---|---|",
+    ]
+    for name in ("hasty", "slow"):
+        each = caught[name]
+        lines.append(
+            f"| {name} | {each['caught']} of {each['crowds']} | {', '.join(each['reasons'])} |"
+            f" {each['honest_flagged']} of {each['honest']} |"
+            f" {', '.join(each['others_flagged_for'])} |"
+        )
+    return "\n".join(lines)
+
+
+def _active_table(selected: Found) -> str:
+    picks = selected["picks"]
+    lines = [
+        f"{selected['noise']:.0%} wrong picks, mean of {selected['repetitions']} repetitions",
+        "",
+        "| picks | pairs | agrees with the taste |",
+        "|---|---|---|",
+        f"| {picks['first']} | at random | {share(selected['accuracy']['first'])} |",
+    ]
+    for name in ("random", "active"):
+        what = "at random" if name == "random" else "the model is unsure of"
+        accuracy = share(selected["accuracy"][name])
+        lines.append(f"| {picks['first'] + picks['more']} | {what} | {accuracy} |")
+    lines.append(f"| | difference, points | {share(selected['active_less_random'])} |")
+    return "\n".join(lines)
+
+
+def _direct_table(direct: Found) -> str:
+    lines = ["| policy | preferred to the first one | toxicity | words |", "|---|---|---|---|"]
+    for name, title in (("first", "first"), ("ppo", "PPO, one round"), ("dpo", "DPO, same picks")):
+        each = direct[name]
+        lines.append(
+            f"| {title} | {share(each['win_rate'])} | {each['toxicity']['mean']:.3f} |"
+            f" {each['words']['mean']:.1f} |"
+        )
+    lines.append(f"| DPO against PPO | {share(direct['dpo_against_ppo']['win_rate'])} | | |")
+    return "\n".join(lines)
 
 
 def _curve_table(curve: Found) -> str:
