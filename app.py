@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from detox.errors import UserError
 from detox.recipes import Recipe, ppo_recipe
@@ -28,6 +29,7 @@ from detox.ui import (
     playground_tab,
     train_tab,
 )
+from detox.ui.pace import Pace
 from detox.workbench import Workbench
 from labeling import ui as labeling_ui
 from labeling.batches import add_pairs
@@ -259,12 +261,19 @@ def main() -> None:
         bench = workbench(settings)
         page = build_app(settings, bench)
         keep_picks(settings)
-        launch(page, inbrowser=_has_screen(), **doors)
+        launch(page, inbrowser=_has_screen(), **doors, **guards(settings))
     except (UserError, OSError) as error:
         print(f"Detox Arena: {error}", file=sys.stderr)
         sys.exit(2)
     bench.start()  # only now, so that the page is there before the models compete for the cores
     page.block_thread()
+
+
+def guards(settings: Settings) -> dict[str, Any]:
+    """What ``launch`` needs so that nobody floods a page that others reach."""
+    if not settings.public and settings.sign_in != "accounts":
+        return {}
+    return {"app_kwargs": {"middleware": [Middleware(Pace)]}}
 
 
 def bring_back(settings: Settings) -> None:
