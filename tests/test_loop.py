@@ -60,7 +60,7 @@ def tiny_world(
         first=100,
         more=20,
         selected_from=60,
-        repetitions=2,
+        repetitions=1,
         crowds=1,
         crowd_picks=60,
         reward=("--epochs", "1", "--lora-r", "2", "--held-out", "0.3"),
