@@ -41,7 +41,7 @@ def parts(world: World) -> dict[str, Callable[[], Any]]:
         "active": partial(selection, world, 0.1, folder / "active"),
         "rounds-10": partial(rounds, world, 0.1, PREFERENCE, folder / "rounds-10"),
         "rounds-25": partial(rounds, world, 0.25, PREFERENCE, folder / "rounds-25"),
-        "mixed-10": partial(rounds, world, 0.1, MIXED, folder / "mixed-10"),
+        "mixed-10": partial(rounds, world, 0.1, MIXED, folder / "mixed-10", 5e-4),
         "direct": partial(direct, world, folder / "rounds-10", folder / "direct"),
     }
 

@@ -128,14 +128,13 @@ def _active_table(selected: Found) -> str:
 
 
 def _direct_table(direct: Found) -> str:
-    lines = ["| policy | preferred to the first one | toxicity | words |", "|---|---|---|---|"]
+    lines = [
+        "| policy | preferred to the first one | worth to the taste | toxicity | words |",
+        "|---|---|---|---|---|",
+    ]
     for name, title in (("first", "first"), ("ppo", "PPO, one round"), ("dpo", "DPO, same picks")):
-        each = direct[name]
-        lines.append(
-            f"| {title} | {share(each['win_rate'])} | {each['toxicity']['mean']:.3f} |"
-            f" {each['words']['mean']:.1f} |"
-        )
-    lines.append(f"| DPO against PPO | {share(direct['dpo_against_ppo']['win_rate'])} | | |")
+        lines.append(_round_line(title, direct[name]))
+    lines.append(f"| DPO against PPO | {share(direct['dpo_against_ppo']['win_rate'])} | | | |")
     return "\n".join(lines)
 
 
@@ -154,16 +153,23 @@ def _curve_table(curve: Found) -> str:
     return "\n".join(lines)
 
 
+def _round_line(name: Any, each: Found) -> str:
+    return (
+        f"| {name} | {share(each['win_rate'])} | {each['worth']['mean']:+.2f} |"
+        f" {each['toxicity']['mean']:.3f} | {each['words']['mean']:.1f} |"
+    )
+
+
 def _rounds_table(loop: Found) -> str:
     lines = [
         f"{loop['noise']:.0%} wrong picks, reward `{loop['reward']}`",
         "",
-        "| round | preferred to the first policy | toxicity | words | flagged |",
-        "|---|---|---|---|---|",
+        "| round | preferred to the first | worth to the taste | toxicity | words | flagged |",
+        "|---|---|---|---|---|---|",
+        _round_line("the first policy", loop["first"]) + " |",
     ]
     lines += [
-        f"| {round_['round']} | {share(round_['win_rate'])} | {round_['toxicity']['mean']:.3f} |"
-        f" {round_['words']['mean']:.1f} | {', '.join(round_['flagged']) or 'nobody'} |"
+        f"{_round_line(round_['round'], round_)} {', '.join(round_['flagged']) or 'nobody'} |"
         for round_ in loop["rounds"]
     ]
     return "\n".join(lines)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.loop.taste import win
+from benchmarks.loop.taste import utility, win
 from benchmarks.loop.world import World, bench, interval, once
 from detox.config import Sampling
 from detox.data import load_dialogues
@@ -35,7 +35,10 @@ def answers(world: World, policies: Mapping[str, str], path: Path) -> dict[str, 
 
 
 def against(one: Sequence[Row], two: Sequence[Row]) -> dict[str, Any]:
-    """How often the hidden taste prefers the responses ``two``, and what else differs."""
+    """How often the hidden taste prefers the responses ``two``, and what they are.
+
+    ``worth`` is what the taste finds in them, in logits.
+    """
     wins = [
         win(first["dialogue"], second["text"], first["text"])
         for first, second in zip(one, two, strict=True)
@@ -44,5 +47,6 @@ def against(one: Sequence[Row], two: Sequence[Row]) -> dict[str, Any]:
     return {
         "dialogues": len(wins),
         "win_rate": interval(wins, ids),
+        "worth": interval([utility(row["dialogue"], row["text"]) for row in two], ids),
         **{key: interval([float(row[key]) for row in two], ids) for key in MEASURES},
     }

@@ -24,11 +24,17 @@ from labeling.plans import Plan
 from labeling.store import Store, open_store
 
 PREFERENCE = "preference:{model}"
-MIXED = "mixed:classifier=1,preference:{model}=1"
+# ROUGE against the gentle references keeps a policy from pleasing both by saying little.
+MIXED = "mixed:classifier=1,preference:{model}=1,rouge=1"
 
 
-def rounds(world: World, noise: float, reward: str, folder: Path) -> dict[str, Any]:
-    """The whole loop, rewarded by ``reward`` with the round's model; the figures of each round."""
+def rounds(
+    world: World, noise: float, reward: str, folder: Path, lr: float = 1e-3
+) -> dict[str, Any]:
+    """The whole loop, rewarded by ``reward`` with the round's model; the figures of each round.
+
+    ``lr`` is PPO's learning rate.
+    """
     store = _begun(world, folder)
     policies = {"after": world.after, "before": world.before}
     first = answers(world, {"first": world.before}, world.folder / "first-answers.json")["first"]
@@ -41,7 +47,8 @@ def rounds(world: World, noise: float, reward: str, folder: Path) -> dict[str, A
         )
         model = _reward_model(store, world, place / "reward")
         champion = list(policies.values())[-1]
-        policy = _ppo(world, place / "ppo", champion, reward.format(model=place / "reward"))
+        rewarded = reward.format(model=place / "reward")
+        policy = _ppo(world, place / "ppo", champion, rewarded, lr)
         policies[f"round {number}"] = policy
         now = answers(world, {"now": policy}, place / "answers.json")["now"]
         found.append({"round": number, **picks, "reward_model": model, **against(first, now)})
@@ -50,6 +57,7 @@ def rounds(world: World, noise: float, reward: str, folder: Path) -> dict[str, A
     return {
         "noise": noise,
         "reward": reward.format(model="MODEL"),
+        "lr": lr,
         "first": untuned,
         "rounds": found,
     }
@@ -115,10 +123,18 @@ def learn(world: World, store: Store, folder: Path, *more: str) -> None:
     command("labeling", *argv, "--seed", str(world.seed), *base, *world.reward, *more)
 
 
-def _ppo(world: World, folder: Path, champion: str, reward: str) -> str:
+def _ppo(world: World, folder: Path, champion: str, reward: str, lr: float) -> str:
     def work() -> str:
         argv = ["ppo", "--policy", champion, "--reward", reward, "--output", str(folder)]
-        argv += ["--steps", str(world.steps), "--seed", str(world.seed), *world.ppo]
+        argv += [
+            "--lr",
+            str(lr),
+            "--steps",
+            str(world.steps),
+            "--seed",
+            str(world.seed),
+            *world.ppo,
+        ]
         resumed = ("--resume",) if (folder / "checkpoint.pt").is_file() else ()
         command("detox", *argv, *resumed)
         return str(folder)

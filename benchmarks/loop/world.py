@@ -62,7 +62,7 @@ class World:
     reward: tuple[str, ...] = ()
     """More options of ``labeling reward``."""
     ppo: tuple[str, ...] = (
-        *("--lr", "1e-3", "--logprobs", "generation", "--save-every", "2"),
+        *("--logprobs", "generation", "--save-every", "2"),
         *("--min-response-tokens", "40", "--max-response-tokens", "48"),
     )
     """More options of ``detox ppo``."""
