@@ -8,8 +8,8 @@ It is killed with SIGKILL at a random moment; three times of four its disk is wi
 every fifth time it finds a database of the first version there, so that a migration is what is
 interrupted. Each pick is reported over a pipe once it is acknowledged. After every start the
 database is compared with those reports: a pick may be missing only if the disk was wiped and it
-was acknowledged within the window, and none may be there twice. Writes
-``benchmarks/results/durability.json``.
+was acknowledged within the window, none that a commit held may be missing, and none may be there
+twice. Writes ``benchmarks/results/durability.json``.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Collection
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +36,7 @@ from sqlite_utils import Database
 from benchmarks.fake_hub import FakeHub
 from labeling.batches import add_pairs
 from labeling.check import check_record
-from labeling.durable.hub import kept_beside
+from labeling.durable.hub import PICKS, kept_beside
 from labeling.durable.keeper import Keeper
 from labeling.durable.restore import restore
 from labeling.picks import submit
@@ -70,28 +71,36 @@ class Ledger:
     acknowledged: dict[str, float] = field(default_factory=dict)
     lost_within: set[str] = field(default_factory=set)
     lost_beyond: set[str] = field(default_factory=set)
+    committed_and_gone: set[str] = field(default_factory=set)
     doubled: int = 0
+    window: float = WINDOW
     problems: list[str] = field(default_factory=list)
 
-    def compare(self, path: Path, killed: float, wiped: bool) -> None:
-        """Sets the database at ``path`` beside what was acknowledged before ``killed``."""
+    def compare(
+        self, path: Path, killed: float, wiped: bool, committed: Collection[str] = ()
+    ) -> None:
+        """Sets the database at ``path`` beside what was acknowledged before ``killed``.
+
+        ``committed`` are the picks that the dataset held then.
+        """
         with closing(sqlite3.connect(path)) as db:
             there = {row[0] for row in db.execute("SELECT uuid FROM picks")}
             chains = "SELECT count(*) FROM picks WHERE supersedes IS NULL GROUP BY assignment_id"
             self.doubled += sum(row[0] > 1 for row in db.execute(chains))
+        self.committed_and_gone |= set(committed) - there
         gone = self.acknowledged.keys() - there - self.lost_within - self.lost_beyond
         for uuid in gone:
-            late = killed - self.acknowledged[uuid] <= WINDOW
+            late = killed - self.acknowledged[uuid] <= self.window
             (self.lost_within if wiped and late else self.lost_beyond).add(uuid)
 
 
-def torment(root: Path, kills: int, seed: int = 0) -> dict[str, Any]:
+def torment(root: Path, kills: int, seed: int = 0, window: float = WINDOW) -> dict[str, Any]:
     """The whole ordeal; returns the counts."""
     rng = random.Random(seed)
     disk, hub = root / "disk", root / "hub"
     database = disk / "labels.db"
-    ledger, wipes, old = Ledger(), 0, 0
-    killed, wiped = 0.0, False
+    ledger, wipes, old = Ledger(window=window), 0, 0
+    killed, wiped, committed = 0.0, False, set[str]()
     began = time.monotonic()
     for number in range(kills + 1):
         if killed and wiped and number % 5 == 0:
@@ -100,7 +109,7 @@ def torment(root: Path, kills: int, seed: int = 0) -> dict[str, Any]:
         worker = Worker(disk, hub, seed=rng.randrange(10**6))
         if number == kills or rng.random() < 0.8:
             worker.ready()
-            ledger.compare(database, killed, wiped)
+            ledger.compare(database, killed, wiped, committed)
             if number == kills:
                 worker.kill(ledger)
                 break
@@ -108,6 +117,7 @@ def torment(root: Path, kills: int, seed: int = 0) -> dict[str, Any]:
         else:  # while it restores, or migrates
             time.sleep(rng.uniform(0.2, 2.0))
         killed = worker.kill(ledger)
+        committed = in_journals(FakeHub(hub))
         wiped = rng.random() < 0.75
         if wiped:
             shutil.rmtree(disk, ignore_errors=True)
@@ -119,12 +129,25 @@ def torment(root: Path, kills: int, seed: int = 0) -> dict[str, Any]:
         "databases_of_the_first_version": old,
         "acknowledged": len(ledger.acknowledged),
         "lost_beyond_the_window": len(ledger.lost_beyond),
+        "committed_and_not_restored": len(ledger.committed_and_gone),
         "lost_within_the_window": len(ledger.lost_within),
-        "window_seconds": WINDOW,
+        "window_seconds": window,
         "doubled": ledger.doubled,
         "problems_of_the_record": ledger.problems,
         "seconds": round(time.monotonic() - began),
     }
+
+
+def in_journals(hub: FakeHub) -> set[str]:
+    """The picks that the dataset holds as lines."""
+    found = set()
+    for name, path in hub.files(REPO).items():
+        if name.startswith(PICKS):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                entry = json.loads(line)
+                if entry["table"] == "picks":
+                    found.add(entry["row"]["uuid"])
+    return found
 
 
 def first_version(path: Path) -> None:

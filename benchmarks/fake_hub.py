@@ -47,15 +47,15 @@ class FakeHub:
         self.fails("after create_commit")
         return SimpleNamespace(oid=str(number))
 
-    def list_repo_files(self, repo_id: str, **_: Any) -> list[str]:
+    def list_repofiles(self, repo_id: str, **_: Any) -> list[str]:
         self.fails("list_repo_files")
-        return sorted(self._files(repo_id))
+        return sorted(self.files(repo_id))
 
     def hf_hub_download(self, repo_id: str, filename: str, *, local_dir: str, **_: Any) -> str:
         self.fails("hf_hub_download")
         place = Path(local_dir) / filename
         place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(self._files(repo_id)[filename], place)
+        shutil.copyfile(self.files(repo_id)[filename], place)
         return os.fspath(place)
 
     def run_as_future(self, fn: Any, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -64,7 +64,8 @@ class FakeHub:
     def _commits(self, repo_id: str) -> Path:
         return self.root / repo_id
 
-    def _files(self, repo_id: str) -> dict[str, Path]:
+    def files(self, repo_id: str) -> dict[str, Path]:
+        """Where each file of a dataset lies."""
         found: dict[str, Path] = {}
         for commit in sorted(self._commits(repo_id).glob("[0-9]*")):
             for path in commit.iterdir():

@@ -11,9 +11,12 @@ from labeling.store import open_store
 
 
 def test_nothing_is_lost_beyond_the_window_and_nothing_doubled(tmp_path: Path) -> None:
-    found = torment(tmp_path, kills=3, seed=1)
+    # how long a commit takes on a busy machine is not to be tested here
+    found = torment(tmp_path, kills=3, seed=1, window=60.0)
     assert found["disks_wiped"] >= 1 and found["acknowledged"] > 20
-    assert (found["lost_beyond_the_window"], found["doubled"]) == (0, 0)
+    assert found["lost_within_the_window"] < found["acknowledged"]
+    assert (found["lost_beyond_the_window"], found["committed_and_not_restored"]) == (0, 0)
+    assert found["doubled"] == 0
     assert found["problems_of_the_record"] == []
 
 
@@ -25,7 +28,8 @@ def test_the_book_tells_what_is_lost_and_what_is_doubled(tmp_path: Path) -> None
             "INSERT INTO picks VALUES (?, ?, ?)", [("a", None, 1), ("b", None, 1), ("c", "b", 1)]
         )
     ledger = Ledger({"a": 0.0, "old": 0.0, "late": 99.0})
-    ledger.compare(path, killed=99.0 + WINDOW / 2, wiped=True)
+    ledger.compare(path, killed=99.0 + WINDOW / 2, wiped=True, committed={"a", "old"})
+    assert ledger.committed_and_gone == {"old"}
     assert (ledger.lost_beyond, ledger.lost_within, ledger.doubled) == ({"old"}, {"late"}, 1)
     ledger = Ledger({"late": 99.0})
     ledger.compare(path, killed=99.1, wiped=False)

@@ -243,7 +243,7 @@ def test_a_damaged_copy_is_passed_over_and_a_damaged_database_moved_aside(
     save_plan(labelled, Plan("first", votes_wanted=2, guidelines="new"))
     push(made)
     newest = sorted(n for n in hub.list_repo_files(REPO) if n.startswith("snapshots/"))[-1]
-    hub._files(REPO)[newest].write_bytes(b"SQLite format 3\0 torn" * 50)
+    hub.files(REPO)[newest].write_bytes(b"SQLite format 3\0 torn" * 50)
     path = tmp_path / "new" / "labels.db"
     path.parent.mkdir()
     path.write_bytes(b"not a database " * 100)
