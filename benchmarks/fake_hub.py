@@ -47,7 +47,7 @@ class FakeHub:
         self.fails("after create_commit")
         return SimpleNamespace(oid=str(number))
 
-    def list_repofiles(self, repo_id: str, **_: Any) -> list[str]:
+    def list_repo_files(self, repo_id: str, **_: Any) -> list[str]:
         self.fails("list_repo_files")
         return sorted(self.files(repo_id))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +12,7 @@ from detox.errors import UserError
 
 PICKS, SNAPSHOTS = "picks/", "snapshots/"
 REPO_TYPE = "dataset"
+_log = logging.getLogger("detox")
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 
 
@@ -53,8 +55,12 @@ def check_name(repo: str) -> None:
 
 
 def explained(repo: str, error: Exception) -> UserError:
-    """A sentence about a failed call to the Hub."""
+    """A sentence about a failed call to the Hub; what is a mistake of ours goes to the log too."""
+    from httpx import HTTPError
     from huggingface_hub.errors import HfHubHTTPError
+
+    if not isinstance(error, OSError | HTTPError | HfHubHTTPError):
+        _log.error("saving to '%s' or reading from it failed", repo, exc_info=error)
 
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, HfHubHTTPError) and status in (401, 403):
