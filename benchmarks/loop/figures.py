@@ -52,10 +52,11 @@ def _rounds(loops: list[tuple[str, Found]]) -> str:
     def draw(axes: Any) -> None:
         for place, (name, loop) in enumerate(loops):
             colour = plots.INK if name.startswith("mixed") else COLOURS[loop["noise"]]
-            what = "picks and classifier, " if name.startswith("mixed") else ""
+            what = "picks, classifier and ROUGE, " if name.startswith("mixed") else ""
             numbers = [round_["round"] + 0.06 * (place - 1) for round_ in loop["rounds"]]
             rates = [round_["win_rate"] for round_ in loop["rounds"]]
-            _line(axes, numbers, rates, colour, f"{what}{loop['noise']:.0%} wrong picks")
+            what = what or "picks alone, "
+            _line(axes, numbers, rates, colour, f"{what}{loop['noise']:.0%} wrong")
         axes.axhline(50, color=plots.MUTED, lw=0.8)
         axes.set_xticks([round_["round"] for round_ in loops[0][1]["rounds"]])
         axes.set(xlabel="round", ylabel="preferred to the first policy, %")
