@@ -120,7 +120,7 @@ class Keeper(CommitScheduler):
                 if copy is not None:
                     copy.unlink(missing_ok=True)
             seq, self._seen, self._commits = last, seen, self._commits + 1
-            self._remember(seq)
+            remember(self.store, self._state, seq)
 
     def _as_latest(self, copy: Path) -> list[Any]:
         """Adds ``copy`` as the latest snapshot, and takes away the oldest ones."""
@@ -154,9 +154,6 @@ class Keeper(CommitScheduler):
         with self.store.reading() as db:
             row = next(db.query("SELECT uuid FROM picks WHERE seq = ?", [seq]), None)
         return seq if row and row["uuid"] == pick else 0
-
-    def _remember(self, seq: int) -> None:
-        remember(self.store, self._state, seq)
 
 
 class _Later:
