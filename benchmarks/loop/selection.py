@@ -12,7 +12,8 @@ import numpy as np
 from benchmarks.loop.crowd import crowd, label
 from benchmarks.loop.pool import Exam, exam, graded, open_batch, pool
 from benchmarks.loop.rounds import learn
-from benchmarks.loop.world import World, interval, once, tell
+from benchmarks.loop.world import World, once, rounded, tell
+from detox.statistics import RESAMPLES
 from labeling.active import prioritise
 from labeling.plans import Plan
 from labeling.store import Store, back_up, open_store
@@ -114,17 +115,11 @@ def _mean(seen: Exam, found: list[list[float | None]]) -> dict[str, float]:
     places = [i for i, value in enumerate(found[0]) if value is not None]
     table = np.array([[row[i] for i in places] for row in found], float)
     ids = [seen.rows[i]["id"] for i in places]
-    known = {name: place for place, name in enumerate(dict.fromkeys(ids))}
-    sums, counts = np.zeros((len(found), len(known))), np.zeros(len(known))
-    for column, name in zip(table.T, ids, strict=True):
-        sums[:, known[name]] += column
-        counts[known[name]] += 1
+    member = np.unique(ids, return_inverse=True)[1]
+    sizes = np.bincount(member)
+    sums = np.array([np.bincount(member, weights=row) for row in table])
     rng = np.random.default_rng(0)
-    drawn = []
-    for _ in range(10_000):
-        runs = rng.integers(0, len(found), len(found))
-        dialogues = rng.integers(0, len(known), len(known))
-        drawn.append(sums[runs][:, dialogues].sum() / (len(found) * counts[dialogues].sum()))
+    runs, dialogues = (rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES) for n in sums.shape)
+    drawn = ((runs @ sums) * dialogues).sum(axis=1) / (len(found) * (dialogues @ sizes))
     low, high = np.percentile(drawn, [2.5, 97.5])
-    plain = interval(table.mean(axis=0).tolist(), ids)["mean"]
-    return {"mean": plain, "low": round(float(low), 4), "high": round(float(high), 4)}
+    return rounded(float(table.mean()), float(low), float(high))

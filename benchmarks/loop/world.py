@@ -10,11 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from detox.statistics import paired_difference
 from detox.workbench import ALONE, Workbench
-
-RESAMPLES = 10_000
 
 
 @dataclass(frozen=True)
@@ -102,15 +99,12 @@ def command(module: str, *argv: str) -> None:
     subprocess.run([sys.executable, "-m", module, *argv], check=True, stdout=sys.stderr)
 
 
-def interval(values: Sequence[float], groups: Sequence[str], seed: int = 0) -> dict[str, float]:
-    """Mean of ``values`` and its 95 % percentile interval, ``groups`` (dialogues) resampled."""
-    known = {name: place for place, name in enumerate(dict.fromkeys(groups))}
-    sums, counts = np.zeros(len(known)), np.zeros(len(known))
-    for value, group in zip(values, groups, strict=True):
-        sums[known[group]] += value
-        counts[known[group]] += 1
-    drawn = np.random.default_rng(seed).integers(0, len(known), (RESAMPLES, len(known)))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    mean = float(np.mean(values))
-    return {"mean": round(mean, 4), "low": round(float(low), 4), "high": round(float(high), 4)}
+def interval(values: Sequence[float], groups: Sequence[str]) -> dict[str, float]:
+    """Mean of ``values`` and its 95 % interval, ``groups`` (dialogues) drawn together."""
+    found = paired_difference([0.0] * len(values), values, groups)
+    return rounded(found.mean, found.low, found.high)
+
+
+def rounded(mean: float, low: float, high: float) -> dict[str, float]:
+    """An interval as it is kept."""
+    return {"mean": round(mean, 4), "low": round(low, 4), "high": round(high, 4)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 from collections.abc import Iterable
@@ -13,6 +14,8 @@ from detox.errors import UserError
 PICKS, SNAPSHOTS = "picks/", "snapshots/"
 REPO_TYPE = "dataset"
 _log = logging.getLogger("detox")
+# of a disk, not of a network
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 
 
@@ -56,6 +59,11 @@ def check_name(repo: str) -> None:
 
 def explained(repo: str, error: Exception) -> UserError:
     """A sentence about a failed call to the Hub; what is a mistake of ours goes to the log too."""
+    if isinstance(error, OSError) and error.errno in _DISK:
+        return UserError(
+            f"The disk does not take what has to be noted about '{repo}' ({error.strerror}): free "
+            "some space, or make its folder writable."
+        )
     from httpx import HTTPError
     from huggingface_hub.errors import HfHubHTTPError
 

@@ -16,22 +16,24 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, CommitSch
 from detox.errors import UserError
 from labeling.durable.hub import PICKS, REPO_TYPE, SNAPSHOTS, Hub, check_name, explained, the_hub
 from labeling.durable.journal import lines_since
+from labeling.durable.pushed import PUSHED, Pushed, read_pushed, write_pushed
 from labeling.records import now
 from labeling.store import Store, back_up
 
 EVERY = 5.0
 # Copies that are kept; a copy is made when more than picks has changed, or after so many commits.
 COPIES, COMMITS_A_COPY = 3, 12
-PUSHED, STATUS = "pushed.json", "status.json"
+STATUS = "status.json"
 _log = logging.getLogger("detox")
 
 
 class Keeper(CommitScheduler):
     """Keeps the picks of ``store`` in the dataset ``repo``, which is made, private, if missing.
 
-    ``folder`` is for what it remembers; ``every`` is in minutes. What is acknowledged within the
-    last ``every`` minutes before a disk is lost may be lost with it, nothing else. A commit that
-    fails is tried again with the next one; ``trouble`` is a sentence about it until one succeeds.
+    ``folder`` is for what it remembers; ``every`` is in minutes. A pick is safe once a commit that
+    began after it has ended: what was acknowledged ``every`` minutes, and the time commits take,
+    before a disk is lost may be lost with it, nothing else. A commit that fails is tried again
+    with the next one; ``trouble`` is a sentence about it until one succeeds.
 
     Raises ``UserError`` for a name that no dataset can have.
     """
@@ -50,7 +52,7 @@ class Keeper(CommitScheduler):
         self._found = False
         self._state, self._status = folder / PUSHED, folder / STATUS
         self._seen: dict[str, Any] = {}
-        self._commits = 0
+        self._uncopied = 0
         folder.mkdir(parents=True, exist_ok=True)
         check_name(repo)
         super().__init__(
@@ -92,44 +94,59 @@ class Keeper(CommitScheduler):
             options = {"repo_id": self.repo_id, "repo_type": REPO_TYPE}
             self.hub.create_repo(**options, private=True, exist_ok=True)
             self._found = True
+        # Picks go ahead of copies, which take longer and can wait.
         done = None
-        seq = self._pushed()
-        while True:
-            lines, last, picks = lines_since(self.store, seq)
-            operations: list[Any] = []
-            if picks:
-                text = "".join(f"{line}\n" for line in lines)
-                name = f"{PICKS}{uuid.uuid4()}.jsonl"
-                operations.append(CommitOperationAdd(name, text.encode()))
-            seen = self._settings()
-            copy = None
-            if seen != self._seen or (picks and self._commits % COMMITS_A_COPY == 0):
-                copy = self.folder_path / f"copy-{uuid.uuid4()}.db"
-                back_up(self.store, copy)
-                operations += self._as_latest(copy)
-            if not operations:
-                return done
-            try:
-                done = self.api.create_commit(
-                    repo_id=self.repo_id,
-                    repo_type=self.repo_type,
-                    operations=operations,
-                    commit_message=f"{picks} picks",
-                )
-            finally:
-                if copy is not None:
-                    copy.unlink(missing_ok=True)
-            seq, self._seen, self._commits = last, seen, self._commits + 1
-            remember(self.store, self._state, seq)
+        while new := self._push_picks():
+            done = new
+        seen = self._settings()
+        if seen != self._seen or self._uncopied >= COMMITS_A_COPY:
+            done = self._push_copy()
+            self._seen, self._uncopied = seen, 0
+        return done
 
-    def _as_latest(self, copy: Path) -> list[Any]:
-        """Adds ``copy`` as the latest snapshot, and takes away the oldest ones."""
-        files = self.api.list_repo_files(self.repo_id, repo_type=REPO_TYPE)
-        known = sorted(name for name in files if name.startswith(SNAPSHOTS))
+    def _push_picks(self) -> Any:
+        known = read_pushed(self.store, self._state)
+        lines, last, picks = lines_since(self.store, known.seq)
+        if not picks:
+            return None
+        name = f"{PICKS}{uuid.uuid4()}.jsonl"
+        text = "".join(f"{line}\n" for line in lines)
+        done = self._commit([CommitOperationAdd(name, text.encode())], f"{picks} picks")
+        self._uncopied += 1
+        write_pushed(self.store, self._state, Pushed(last, known.journals | {name: 0}))
+        return done
+
+    def _push_copy(self) -> Any:
+        known = read_pushed(self.store, self._state)
+        files = set(self.api.list_repo_files(self.repo_id, repo_type=REPO_TYPE))
+        copies = sorted(name for name in files if name.startswith(SNAPSHOTS))
         # counted, not dated: a clock may go back
-        number = int(Path(known[-1]).stem) + 1 if known else 1
-        added = CommitOperationAdd(f"{SNAPSHOTS}{number:08d}.db", io.BytesIO(copy.read_bytes()))
-        return [added, *(CommitOperationDelete(name) for name in known[: 1 - COPIES])]
+        number = _number(copies[-1]) + 1 if copies else 1
+        kept = [*copies, _copy_name(number)][-COPIES:]
+        # A journal goes when every copy that is kept holds its picks.
+        journals = {name: copy or number for name, copy in known.journals.items()}
+        oldest = _number(kept[0]) if len(kept) == COPIES else 0
+        gone = {name for name, copy in journals.items() if copy <= oldest}
+        copy = self.folder_path / f"copy-{uuid.uuid4()}.db"
+        try:
+            back_up(self.store, copy)
+            added = CommitOperationAdd(_copy_name(number), io.BytesIO(copy.read_bytes()))
+        finally:
+            copy.unlink(missing_ok=True)
+        old = sorted((gone & files) | (set(copies) - set(kept)))
+        deleted = (CommitOperationDelete(name) for name in old)
+        done = self._commit([added, *deleted], f"copy {number}")
+        left = {name: copy for name, copy in journals.items() if name not in gone}
+        write_pushed(self.store, self._state, Pushed(known.seq, left))
+        return done
+
+    def _commit(self, operations: list[Any], message: str) -> Any:
+        return self.api.create_commit(
+            repo_id=self.repo_id,
+            repo_type=self.repo_type,
+            operations=operations,
+            commit_message=message,
+        )
 
     def _settings(self) -> dict[str, Any]:
         """What has to be in a copy as soon as it changes: whatever leads did."""
@@ -143,17 +160,6 @@ class Keeper(CommitScheduler):
         plans = [{k: v for k, v in row.items() if k not in ("pairs", "votes")} for row in batches]
         told = json.dumps([plans, accounts], sort_keys=True)
         return counted | {"plans": hashlib.sha256(told.encode()).hexdigest()}
-
-    def _pushed(self) -> int:
-        """The number of the last pick that is in the dataset; 0 for another database than then."""
-        try:
-            found = json.loads(self._state.read_text(encoding="utf-8"))
-            seq, pick = int(found["seq"]), str(found["pick"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return 0
-        with self.store.reading() as db:
-            row = next(db.query("SELECT uuid FROM picks WHERE seq = ?", [seq]), None)
-        return seq if row and row["uuid"] == pick else 0
 
 
 class _Later:
@@ -172,6 +178,14 @@ class _Later:
         return getattr(self._hub, name)
 
 
+def _number(name: str) -> int:
+    return int(Path(name).stem)
+
+
+def _copy_name(number: int) -> str:
+    return f"{SNAPSHOTS}{number:08d}.db"
+
+
 def standing(folder: Path) -> dict[str, str] | None:
     """How keeping goes, as told in ``folder``: ``repo``, ``last`` success and ``trouble``."""
     try:
@@ -179,14 +193,3 @@ def standing(folder: Path) -> dict[str, str] | None:
         return {name: str(found[name]) for name in ("repo", "last", "trouble")}
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def remember(store: Store, path: Path, seq: int) -> None:
-    """Notes in ``path`` that the picks up to the one numbered ``seq`` are in the dataset."""
-    with store.reading() as db:
-        row = next(db.query("SELECT uuid FROM picks WHERE seq = ?", [seq]), None)
-    if row is None:
-        return
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps({"seq": seq, "pick": row["uuid"]}), encoding="utf-8")
-    partial.replace(path)

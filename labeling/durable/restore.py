@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from detox.errors import UserError
 from labeling.durable.hub import PICKS, REPO_TYPE, SNAPSHOTS, Hub, check_name, explained, the_hub
 from labeling.durable.journal import replay
-from labeling.durable.keeper import PUSHED, remember
+from labeling.durable.pushed import PUSHED, Pushed, write_pushed
 from labeling.store import Store, open_store
 
 
@@ -38,6 +38,8 @@ class Restored:
         if self.copy:
             begun = f"the copy {Path(self.copy).name} and {begun} made since"
         said = f"{path} was made out of {repo}: {begun}."
+        if self.damaged and not self.copy and not self.picks:
+            said = f"{repo} holds no picks, so that {path} begins empty."
         if self.orphans:
             said += f" {self.orphans:,} picks rest on others that were lost, and were left out."
         if self.damaged:
@@ -107,7 +109,8 @@ def _put_together(
     done = replay(store, lines())
     _settle(made)
     made.replace(path)
-    _note_pushed(open_store(path), folder)
+    # what has orphans is kept: they may yet find what they rest on
+    _note_pushed(open_store(path), folder, [] if done.orphans else journals)
     return Restored(begun, done.added, done.orphans, damaged)
 
 
@@ -141,13 +144,13 @@ def _settle(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _note_pushed(store: Store, folder: Path) -> None:
+def _note_pushed(store: Store, folder: Path, journals: list[str]) -> None:
     """All that is there came from the dataset and need not go there again."""
     with store.reading() as db:
         last = next(db.query("SELECT max(seq) AS n FROM picks"))["n"]
     if last:
-        folder.mkdir(parents=True, exist_ok=True)
-        remember(store, folder / PUSHED, int(last))
+        known = Pushed(int(last), dict.fromkeys(journals, 0))
+        write_pushed(store, folder / PUSHED, known)
 
 
 def _made(folder: Path) -> Path:

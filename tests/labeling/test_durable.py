@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import random
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -30,7 +33,7 @@ from labeling.people import add_account
 from labeling.picks import submit, undo
 from labeling.plans import Plan, save_plan
 from labeling.queue import next_pair
-from labeling.store import Store, open_store
+from labeling.store import Store, StoreError, open_store
 from labeling.ui.manage.record import kept_html
 
 REPO = "ada/picks"
@@ -82,6 +85,10 @@ def picks(store: Store) -> list[tuple[Any, ...]]:
             " JOIN labelers AS l ON l.id = a.labeler_id ORDER BY p.uuid"
         ).fetchall()
     return [tuple(row) for row in found]
+
+
+def named(hub: FakeHub, folder: str) -> list[str]:
+    return [name for name in hub.list_repo_files(REPO) if name.startswith(folder)]
 
 
 Keep = Callable[..., Keeper]
@@ -235,6 +242,134 @@ def test_nothing_new_is_no_commit_and_copies_do_not_pile_up(
     assert list((tmp_path / "disk" / "kept").glob("copy-*")) == []
 
 
+def test_files_of_picks_go_once_every_copy_that_is_kept_has_them(
+    labelled: Store, tmp_path: Path, keeper: Keep
+) -> None:
+    hub = FakeHub(tmp_path / "hub")
+    made = keeper(labelled, hub)
+    for number in range(6):
+        label(labelled, f"eve {number}", 2)
+        save_plan(labelled, Plan("first", votes_wanted=2, guidelines=f"{number}"))
+        push(made)
+        for damaged in range(len(named(hub, "snapshots/"))):
+            other = FakeHub(tmp_path / f"hub-{number}-{damaged}")
+            shutil.copytree(hub.root / REPO, other.root / REPO)
+            for name in named(other, "snapshots/")[::-1][:damaged]:
+                other.files(REPO)[name].write_bytes(b"torn")
+            new = tmp_path / f"new-{number}-{damaged}"
+            restore(new / "labels.db", REPO, new / "kept", other)
+            assert picks(open_store(new / "labels.db")) == picks(labelled)
+    assert len(named(hub, "picks/")) == COPIES - 1, "as many as the oldest copy does not have"
+
+
+def test_files_of_picks_go_after_a_lost_disk_too(
+    labelled: Store, tmp_path: Path, keeper: Keep
+) -> None:
+    hub = FakeHub(tmp_path / "hub")
+    for number in range(5):
+        label(labelled, f"eve {number}", 2)
+        push(keeper(labelled, hub, tmp_path / f"kept-{number}"))
+        expected = picks(labelled)
+        path = tmp_path / f"disk-{number}" / "labels.db"
+        restore(path, REPO, tmp_path / f"kept-{number + 1}", hub)
+        labelled = open_store(path)
+        assert picks(labelled) == expected
+    made = keeper(labelled, hub, tmp_path / "kept-5")
+    for number in range(COPIES):
+        save_plan(labelled, Plan("first", votes_wanted=2, guidelines=f"{number}"))
+        push(made)
+    assert named(hub, "picks/") == []
+    restore(tmp_path / "new.db", REPO, tmp_path / "kept", hub)
+    assert picks(open_store(tmp_path / "new.db")) == picks(labelled)
+
+
+def test_picks_that_rest_on_lost_ones_stay_in_the_dataset(
+    labelled: Store, tmp_path: Path, keeper: Keep
+) -> None:
+    hub = FakeHub(tmp_path / "hub")
+    keeper(labelled, hub)
+    [journal] = named(hub, "picks/")
+    file = hub.files(REPO)[journal]
+    entries = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    lost = next(e["row"]["supersedes"] for e in entries if e["row"].get("supersedes"))
+    left = [json.dumps(entry) for entry in entries if entry["row"].get("uuid") != lost]
+    file.write_text("\n".join(left), encoding="utf-8")
+    for name in named(hub, "snapshots/"):
+        hub.files(REPO)[name].write_bytes(b"torn")
+    path = tmp_path / "new" / "labels.db"
+    found = restore(path, REPO, tmp_path / "kept", hub)
+    assert found is not None and found.orphans
+    made = keeper(open_store(path), hub, tmp_path / "kept")
+    for number in range(COPIES + 1):
+        save_plan(made.store, Plan("first", guidelines=f"{number}"))
+        push(made)
+    assert journal in named(hub, "picks/")
+
+
+def test_picks_are_safe_before_a_copy_is_tried(
+    labelled: Store, tmp_path: Path, keeper: Keep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = FakeHub(tmp_path / "hub")
+    made = keeper(labelled, hub)
+
+    def full(store: Store, path: Path) -> None:
+        raise StoreError(f"The disk of '{path}' is full and nothing was saved.")
+
+    monkeypatch.setattr(labeling.durable.keeper, "back_up", full)
+    label(labelled, "eve", 2)
+    save_plan(labelled, Plan("first", votes_wanted=2, guidelines="new"))
+    assert push(made) is None
+    assert "is full" in made.trouble
+    found = restore(tmp_path / "new.db", REPO, tmp_path / "kept", hub)
+    assert found is not None and found.picks
+    assert picks(open_store(tmp_path / "new.db")) == picks(labelled)
+    monkeypatch.undo()
+    push(made)
+    assert made.trouble == "" and len(named(hub, "snapshots/")) == 2
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_disk_that_takes_nothing_is_not_called_a_network(
+    labelled: Store,
+    tmp_path: Path,
+    keeper: Keep,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+) -> None:
+    hub = FakeHub(tmp_path / "hub")
+    made = keeper(labelled, hub)
+    label(labelled, "eve", 2)
+
+    def refuses(path: Path, *_: Any, **__: Any) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "write_text", refuses)
+    assert push(made) is None
+    monkeypatch.undo()
+    assert "The disk does not take" in made.trouble and os.strerror(number) in made.trouble
+    # the picks went; that they go once more doubles none
+    push(made)
+    assert made.trouble == ""
+    restore(tmp_path / "new.db", REPO, tmp_path / "kept", hub)
+    assert picks(open_store(tmp_path / "new.db")) == picks(labelled)
+
+
+def test_two_processes_may_keep_one_database(labelled: Store, tmp_path: Path, keeper: Keep) -> None:
+    hub = FakeHub(tmp_path / "hub")
+    one, two = keeper(labelled, hub), keeper(open_store(labelled.path), hub)
+    for number in range(4):
+        label(labelled, f"eve {number}", 2)
+        # at the same time: each has a thread of its own, of one hub that takes one at a time
+        pending = [one.trigger(), two.trigger()]
+        for each in pending:
+            each.result(30)
+        assert (one.trouble, two.trouble) == ("", "")
+    restore(tmp_path / "new.db", REPO, tmp_path / "kept", hub)
+    fresh = open_store(tmp_path / "new.db")
+    assert picks(fresh) == picks(labelled)
+    assert check_record(fresh).problems == ()
+
+
 def test_a_damaged_copy_is_passed_over_and_a_damaged_database_moved_aside(
     labelled: Store, tmp_path: Path, keeper: Keep
 ) -> None:
@@ -251,6 +386,16 @@ def test_a_damaged_copy_is_passed_over_and_a_damaged_database_moved_aside(
     assert found is not None and found.copy not in ("", newest)
     assert found.damaged is not None and found.damaged.read_bytes() == b"not a database " * 100
     assert picks(open_store(path)) == picks(labelled)
+
+
+def test_a_damaged_database_and_an_empty_dataset_are_told_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "labels.db"
+    path.write_bytes(b"not a database " * 100)
+    found = restore(path, REPO, tmp_path / "kept", FakeHub(tmp_path / "hub"))
+    assert found is not None and found.damaged is not None and not path.exists()
+    told = found.told(path, REPO)
+    assert "holds no picks" in told and "begins empty" in told and str(found.damaged) in told
+    assert "was made out of" not in told
 
 
 def test_an_empty_dataset_restores_nothing(tmp_path: Path) -> None:
