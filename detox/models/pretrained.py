@@ -24,6 +24,7 @@ from detox.models.adapters import attach
 from detox.models.fused import fuse
 from detox.models.libraries import one_sentence
 from detox.models.sources import ADAPTER_CONFIG, named_base, read_lineage
+from detox.models.weights import safe_weights
 from detox.models.wheels import embedded_encoder, embedded_policy
 
 
@@ -39,7 +40,9 @@ def load_base(name: str) -> tuple[Any, PreTrainedTokenizerBase]:
         if not _writes(config.architectures or ["ForCausalLM"]):
             raise UserError(f"'{name}' does not write text: choose a seq2seq or causal model.")
         kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        model: Any = kind.from_pretrained(where, dtype=dtype(), trust_remote_code=False)
+        model: Any = kind.from_pretrained(
+            where, dtype=dtype(), trust_remote_code=False, **safe_weights(where)
+        )
         tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
     model.to(processes.device()).eval()
     fuse(model)
@@ -98,7 +101,7 @@ def load_classifier(name: str) -> tuple[Any, PreTrainedTokenizerBase]:
         if not any("SequenceClassification" in kind for kind in config.architectures or ()):
             raise UserError(f"'{name}' is not a sequence classifier: choose one that is.")
         model = AutoModelForSequenceClassification.from_pretrained(
-            name, dtype=torch.float32, trust_remote_code=False
+            name, dtype=torch.float32, trust_remote_code=False, **safe_weights(name)
         )
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     return model.eval(), tokenizer
@@ -125,6 +128,7 @@ def new_classifier(base: str, labels: Sequence[str]) -> tuple[Any, PreTrainedTok
             dtype=torch.float32,
             ignore_mismatched_sizes=True,  # a base may be a classifier with a head of its own
             trust_remote_code=False,
+            **safe_weights(where),
         )
         tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
     return model, tokenizer

@@ -55,6 +55,12 @@ def _same_base(one: str, other: str) -> bool:
 
 
 def _adapter_source(folder: Path, children: tuple[Path, ...] = ()) -> Source:
+    pickled = folder / "adapter_model.bin"
+    if pickled.is_file() and not (folder / ADAPTER_WEIGHTS).exists():
+        raise UserError(
+            f"{pickled} is pickled, and such a file can run programs when it is read: load it with "
+            "peft where you trust it, and save it again as safetensors."
+        )
     if not all((folder / file).is_file() for file in (ADAPTER_CONFIG, ADAPTER_WEIGHTS)):
         raise UserError(f"There is no adapter in {folder}: train one or check the path.")
     if folder.resolve() in children:
