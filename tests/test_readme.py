@@ -44,7 +44,7 @@ def test_a_command_is_understood(command: str) -> None:
 def test_every_named_setting_is_read_somewhere() -> None:
     sources = "".join(
         path.read_text(encoding="utf-8")
-        for folder in ("detox", "labeling")
+        for folder in ("detox", "hosting", "labeling")
         for path in (ROOT / folder).rglob("*.py")
     ) + (ROOT / "app.py").read_text(encoding="utf-8")
     named = set(re.findall(r"`(DETOX_[A-Z_]+)`", README))

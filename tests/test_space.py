@@ -30,7 +30,16 @@ def space(built: Path, tmp_path: Path) -> Path:
 def test_what_ships_can_be_pushed(built: Path) -> None:
     assert problems(built) == []
     assert {path.name for path in built.iterdir()} <= {
-        *("app.py", "README.md", "LICENSE", "requirements.txt", "detox", "labeling", "docs")
+        *(
+            "app.py",
+            "README.md",
+            "LICENSE",
+            "requirements.txt",
+            "detox",
+            "hosting",
+            "labeling",
+            "docs",
+        )
     }
     assert not list(built.rglob("__pycache__"))
 

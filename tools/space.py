@@ -28,7 +28,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parent.parent
-NEEDED = ("app.py", "README.md", "LICENSE", "requirements.txt", "detox/", "labeling/")
+NEEDED = ("app.py", "README.md", "LICENSE", "requirements.txt", "detox/", "hosting/", "labeling/")
 # Pictures in README.md are shown on the Space's page of files.
 PICTURES = re.compile(r"\]\((docs/[\w./-]+\.(?:png|svg))\)")
 MOST_BYTES = 10 * 1024 * 1024

@@ -14,7 +14,7 @@ import pytest
 # No visit to gradio's own servers; read when gradio is first imported.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
-from app import Settings, build_app, launch
+from app import build_app, launch
 from detox.config import Sampling
 from detox.data import is_rude, load_dialogues
 from detox.models import find_source, fingerprint
@@ -23,6 +23,7 @@ from detox.results import Row, write_results
 from detox.tasks import SUMMARIZE
 from detox.ui.compare import Example
 from detox.workbench import Workbench
+from hosting.settings import Settings
 
 SAMPLING = Sampling(max_new_tokens=12)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -125,15 +126,20 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture
 def visitor(chromium: Any) -> Iterator[Any]:
-    """A fresh page; the test fails when a script of the app does."""
+    """A fresh page; the test fails when a script of the app does, or one of anybody else's runs."""
     context = chromium.new_context(viewport={"width": 1280, "height": 900})
     context.set_default_timeout(60_000)
     page = context.new_page()
     broken: list[str] = []
     page.on("pageerror", lambda error: broken.append(str(error)))
+    page.on("console", lambda said: broken.append(said.text) if _breach(said.text) else None)
     yield page
     context.close()
     assert not broken
+
+
+def _breach(said: str) -> bool:
+    return "Content Security Policy" in said
 
 
 def _test_dialogues(count: int) -> Any:

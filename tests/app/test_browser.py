@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 import detox.models
-from app import Settings, build_app, launch
+from app import build_app, launch
 from detox.workbench import Workbench
+from hosting.settings import Settings
 from tests.app.conftest import Visit
 
 pytestmark = pytest.mark.browser

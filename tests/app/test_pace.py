@@ -10,9 +10,10 @@ import httpx
 import pytest
 from starlette.middleware import Middleware
 
-from app import Settings, guards, launch
-from detox.ui import pace
-from detox.ui.pace import MINUTE, Pace
+from app import guards, launch
+from hosting import pace
+from hosting.pace import MINUTE, Pace
+from hosting.settings import Settings
 
 
 async def nobody(scope: object, receive: object, send: object) -> None:
@@ -47,7 +48,7 @@ def url() -> Iterator[str]:
     with gr.Blocks(analytics_enabled=False) as page:
         gr.Button("x").click(lambda: None, api_name="x")
     guard = Middleware(Pace, events=3, uploads=1, sign_ins=2)  # type: ignore[arg-type]
-    yield launch(page, quiet=True, app_kwargs={"middleware": [guard]})
+    yield launch(page, [guard], quiet=True)
     page.close(verbose=False)
 
 
@@ -68,10 +69,10 @@ def test_a_flood_from_one_address_is_stopped_with_a_sentence(url: str) -> None:
 
 
 def test_only_a_page_that_others_reach_is_guarded(tmp_path: Path) -> None:
-    assert guards(Settings(tmp_path / "picks.db")) == {}
+    assert guards(Settings(tmp_path / "picks.db")) == []
     for settings in (
         Settings(tmp_path / "picks.db", public=True),
         Settings(tmp_path / "picks.db", sign_in="accounts"),
     ):
-        (guard,) = guards(settings)["app_kwargs"]["middleware"]
+        (guard,) = guards(settings)
         assert guard.cls is Pace

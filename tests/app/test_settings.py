@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -18,9 +19,11 @@ import pytest
 import app
 import labeling.durable.keeper
 import labeling.durable.restore
-from app import RESULTS, Settings, sign_in_options
+from app import sign_in_options
 from benchmarks.fake_hub import FakeHub
 from detox.errors import UserError
+from hosting.keeping import bring_back, keep_picks
+from hosting.settings import KNOWN, RESULTS, Settings
 from labeling.people import accounts, add_account, disable_account
 from labeling.store import open_store
 from labeling.ui import Entrance
@@ -50,6 +53,35 @@ def test_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         "preference:runs/reward",
         Path("runs/evaluation"),
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("DETOX_KEP", "did you mean DETOX_KEEP?"),
+        ("DETOX_SIGNIN", "did you mean DETOX_SIGN_IN?"),
+        ("DETOX_XYZZY_PLUGH", "known are DETOX_CACHE, DETOX_CLASSIFIER"),
+    ],
+)
+def test_a_variable_that_nobody_knows_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, hint: str
+) -> None:
+    monkeypatch.setenv(name, "")
+    with pytest.raises(UserError, match=f"{name} is no setting of Detox Arena: ") as refused:
+        Settings.from_env()
+    assert hint in str(refused.value)
+
+
+def test_every_variable_that_is_read_is_known() -> None:
+    """A variable of ours is read in code that does not know the list of them."""
+    read = set()
+    for folder in ("detox", "hosting", "labeling", "tests"):
+        for path in (ROOT / folder).rglob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            read |= set(
+                re.findall(r"(?:environ(?:\.get)?[\[(]|env\.get\(|env\[)\"(DETOX_\w+)", text)
+            )
+    assert read and read <= KNOWN
 
 
 @pytest.mark.parametrize("text", ["before", "a=x", "a=x;a=y", "a=;b=y", ";;"])
@@ -93,15 +125,15 @@ def test_an_app_that_keeps_its_picks_begins_with_them(
     monkeypatch.setenv("DETOX_DB", str(tmp_path / "disk" / "labels.db"))
     settings = Settings.from_env()
     assert (settings.keep, settings.keep_minutes) == ("ada/picks", 5.0)
-    app.bring_back(settings)
+    bring_back(settings)
     store = open_store(settings.database)
     add_account(store, "Zoe", "lead", "battery staple")
-    keeper = app.keep_picks(settings)
+    keeper = keep_picks(settings)
     hub.pool.submit(lambda: None).result(30)  # after the first commit
     assert keeper is not None
     keeper.stop()
     shutil.rmtree(tmp_path / "disk")
-    app.bring_back(settings)
+    bring_back(settings)
     assert "was made out of ada/picks" in capsys.readouterr().out
     assert [account.name for account in accounts(open_store(settings.database))] == ["Zoe"]
 

@@ -17,8 +17,9 @@ import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError, AuthenticationError
 
-from app import Settings, build_app, launch, sign_in_options
+from app import build_app, launch, sign_in_options
 from detox.workbench import Workbench
+from hosting.settings import Settings
 from labeling.people import add_account, disable_account
 from labeling.picks import submit
 from labeling.queue import next_pair

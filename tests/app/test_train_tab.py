@@ -16,7 +16,7 @@ import torch
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
-from app import Settings, build_app, launch
+from app import build_app, launch
 from detox.config import Lora
 from detox.errors import UserError
 from detox.job import REWARD, Job
@@ -27,6 +27,7 @@ from detox.recipes import ppo_recipe
 from detox.ui import train_tab
 from detox.ui.train_page import curves_html, duration, list_html, log_html, mix_html, training_html
 from detox.workbench import Workbench
+from hosting.settings import Settings
 from labeling.batches import add_pairs
 from labeling.picks import submit
 from labeling.queue import next_pair

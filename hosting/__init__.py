@@ -1,0 +1,1 @@
+"""What whoever hosts the app decides, and what stands between the app and the network."""
