@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -46,7 +46,7 @@ STARTED_WITHIN = 120
 class Log:
     """What the labelers saw: seconds of each call, what failed, and the picks acknowledged."""
 
-    seconds: dict[str, list[float]] = field(default_factory=lambda: {"sign_in": [], "pick": []})
+    seconds: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     errors: list[str] = field(default_factory=list)
     picked: Counter[tuple[str, str]] = field(default_factory=Counter)
 
@@ -82,7 +82,14 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 @contextmanager
 def app(database: Path) -> Iterator[str]:
-    """The app in a process of its own, once it is up and its models are loaded."""
+    """The address of an app in a process of its own, once it is up and its models are loaded."""
+    with app_process(database) as (url, _):
+        yield url
+
+
+@contextmanager
+def app_process(database: Path) -> Iterator[tuple[str, psutil.Process]]:
+    """The same, with its process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -98,7 +105,7 @@ def app(database: Path) -> Iterator[str]:
     try:
         url = f"http://127.0.0.1:{port}"
         _wait(process, url)
-        yield url
+        yield url, psutil.Process(process.pid)
     finally:
         process.terminate()
         process.wait()
