@@ -154,8 +154,23 @@ def read_results(folder: Path) -> tuple[list[Row], dict[str, Any]]:
     try:
         lines = (folder / "compare.jsonl").read_text(encoding="utf-8").splitlines()
         about = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        return [json.loads(line) for line in lines], about
-    except (OSError, ValueError) as error:
+        rows = [_checked(json.loads(line)) for line in lines]
+        if not isinstance(about, dict):
+            raise TypeError("summary.json holds no object")
+        return rows, about
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise UserError(
             f"There are no readable results in {folder}: run 'python -m detox evaluate' first."
         ) from error
+
+
+def _checked(row: Any) -> Row:
+    """``row`` if it has what every reader of results takes for granted."""
+    texts = [row["id"], row["dialogue"]]
+    for side in (row["before"], row["after"]):
+        texts.append(side["text"])
+        if not all(isinstance(side[key], int | float) for key in ("reward", "toxicity")):
+            raise TypeError("a score is no number")
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("a text is none")
+    return dict(row)

@@ -113,6 +113,8 @@ def submit(
     the pair is gone.
     """
     answer = _checked(choice, strength, reasons, note, seconds, flagged)
+    if not isinstance(assignment_id, str) or not isinstance(uuid, str | None):
+        raise UserError("The ids of a pair and of a pick are texts: send them as they were given.")
     with store.writing() as db:
         if uuid and (known := _pick(db, "uuid = ?", uuid)):
             return known
@@ -301,6 +303,8 @@ def _checked(
     seconds: float | None,
     flagged: bool,
 ) -> dict[str, Any]:
+    if not isinstance(reasons, list | tuple) or not isinstance(flagged, bool | int):
+        raise UserError("Reasons must be a list of texts, and the flag true or false.")
     if choice not in CHOICES:
         raise UserError(f"Unknown choice '{choice}': use one of {', '.join(CHOICES)}.")
     if strength is not None and strength not in STRENGTHS:
@@ -313,7 +317,8 @@ def _checked(
     note = clean_text(note)
     if len(note) > NOTE_LENGTH:
         raise UserError(f"The note has {len(note):,} characters: use at most {NOTE_LENGTH:,}.")
-    if seconds is not None and not (math.isfinite(seconds) and seconds >= 0):
+    number = isinstance(seconds, int | float) and math.isfinite(seconds) and seconds >= 0
+    if seconds is not None and not number:
         raise UserError("The time taken must be a number of seconds, zero or more.")
     return {
         "choice": choice,
@@ -321,7 +326,7 @@ def _checked(
         "reasons": json.dumps(reasons),
         "note": note,
         "seconds": None if seconds is None else float(seconds),
-        "flagged": int(flagged),
+        "flagged": int(bool(flagged)),
     }
 
 

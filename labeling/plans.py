@@ -65,7 +65,7 @@ class Plan:
             )
         if not 0 <= self.seed <= _LARGEST or (self.votes_wanted or 0) > _LARGEST:
             raise UserError(f"Seed and labelers per pair must lie between 0 and {_LARGEST:,}.")
-        if len(self.guidelines) > GUIDELINES_LENGTH:
+        if len(clean_text(self.guidelines)) > GUIDELINES_LENGTH:
             raise UserError(
                 f"The guidelines have {len(self.guidelines):,} characters: "
                 f"use at most {GUIDELINES_LENGTH:,}."

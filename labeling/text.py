@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 
+from detox.errors import UserError
 from detox.tasks import TASKS
 
 ID_LENGTH = 32
@@ -39,7 +40,12 @@ def storable(text: str) -> str:
 
 
 def clean_text(text: str) -> str:
-    """``text`` as a labeler may see it: no special token, no control character, no outer space."""
+    """``text`` as a labeler may see it: no special token, no control character, no outer space.
+
+    Raises ``UserError`` for what is no text, as a program may send it.
+    """
+    if not isinstance(text, str):
+        raise UserError("A name, note, reason or guideline is not text: send a string.")
     cleaned = _INVISIBLE.sub("", storable(text))
     # Removing one token can join the halves of another: `<p</s>ad>`.
     while (shorter := SPECIAL_TOKENS.sub("", cleaned)) != cleaned:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import statistics
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -272,4 +273,26 @@ def test_no_results(rows: list[Row], tmp_path: Path, damage: str) -> None:
     path = tmp_path / damage
     path.write_text(path.read_text(encoding="utf-8")[:-30], encoding="utf-8")
     with pytest.raises(UserError, match=sentence):
+        read_results(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda row: row.pop("id"),
+        lambda row: row.update(dialogue=None),
+        lambda row: row.update(before=[]),
+        lambda row: row["after"].pop("text"),
+        lambda row: row["after"].update(reward="high"),
+    ],
+)
+def test_results_without_what_every_reader_needs_are_none(
+    rows: list[Row], tmp_path: Path, damage: Callable[[Row], object]
+) -> None:
+    write_results(tmp_path, rows, {})
+    path = tmp_path / "compare.jsonl"
+    found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    damage(found[-1])
+    path.write_text("\n".join(map(json.dumps, found)), encoding="utf-8")
+    with pytest.raises(UserError, match="no readable results"):
         read_results(tmp_path)

@@ -135,6 +135,16 @@ def test_a_pick_is_returned_as_stored(store: Store) -> None:
         ({"choice": "left", "seconds": -1}, "zero or more"),
         ({"choice": "left", "seconds": float("nan")}, "zero or more"),
         ({"choice": "left", "labeler": "ben"}, "another labeler"),
+        # of other types, as a program may send them
+        ({"choice": ["left"]}, "Unknown choice"),
+        ({"choice": "left", "strength": {}}, "Unknown strength"),
+        ({"choice": "left", "note": 5}, "not text"),
+        ({"choice": "left", "reasons": "gentle"}, "a list of texts"),
+        ({"choice": "left", "reasons": [None]}, "not text"),
+        ({"choice": "left", "seconds": "3"}, "zero or more"),
+        ({"choice": "left", "flagged": "no"}, "true or false"),
+        ({"choice": "left", "uuid": 7}, "are texts"),
+        ({"choice": "left", "labeler": ["ann"]}, "not text"),
     ],
 )
 def test_a_bad_answer_is_refused_and_not_kept(

@@ -1,0 +1,1 @@
+"""What people bring in, mangled: nothing but a sentence may come of it."""
