@@ -38,6 +38,10 @@ from labeling.people import accounts
 from labeling.recipes import preference_recipe, reward_recipe
 from labeling.store import open_store
 
+# Pages that gradio remembers, nearly a megabyte each; its own 10,000 would be nine gigabytes. The
+# one that was quiet longest is forgotten first, and begins anew.
+SESSIONS = 500
+
 
 def build_app(settings: Settings, bench: Workbench | None = None) -> gr.Blocks:
     """The whole app. Models load when ``bench`` is started or the first visitor comes."""
@@ -159,6 +163,7 @@ def launch(page: gr.Blocks, guarded: Sequence[Middleware] = (), **options: Any) 
         theme=arena_theme(),
         css=CSS + labeling_ui.CSS,
         footer_links=["api", "settings"],
+        state_session_capacity=SESSIONS,
         prevent_thread_lock=True,
         app_kwargs={"middleware": [headers, *guarded]},
         **options,

@@ -5,8 +5,9 @@
 Six labelers pick, somebody compares the models on long and short dialogues, somebody reads results
 and opens the page, a lead exports and checks the record, and somebody sends what nobody should:
 dialogues too long, answers to other people's pairs, names that are markup. All of them pause in
-between, so that the app is busy and not flooded. Every fifteen seconds memory, open files and
-threads of the process are noted. Writes ``benchmarks/results/soak.json``.
+between, so that the app is busy and not flooded. Before that as many pages are opened as the app
+remembers, so that what comes is not them. Every fifteen seconds memory, open files and threads of
+the process are noted. Writes ``benchmarks/results/soak.json``.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ import tempfile
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 
+from app import SESSIONS
 from benchmarks.labelers import Browser, Event, Log, app_process, known_events
 from detox.data import load_dialogues
 from labeling.check import check_record
@@ -104,6 +106,10 @@ async def soak(url: str, process: psutil.Process, seconds: float) -> Watch:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=50)
     async with httpx.AsyncClient(base_url=url, timeout=300, limits=limits) as client:
         visitors = Visitors(client, await known_events(client), watch, time.monotonic() + seconds)
+
+        for _ in range(SESSIONS):
+            await visitors.browser("open").call("reports", {})
+        visitors = replace(visitors, until=time.monotonic() + seconds)
 
         async def look() -> None:
             watch.note(process)
