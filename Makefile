@@ -14,7 +14,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq
 APT := DEBIAN_FRONTEND=noninteractive apt-get
 
 .DEFAULT_GOAL := help
-.PHONY: help app test lint format space browser clean
+.PHONY: help app test lint audit format space browser clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -29,6 +29,9 @@ lint: $(VENV)/.dev ## Check style and types (ruff, mypy)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+audit: $(VENV)/.dev ## Ask for known weaknesses of what requirements.txt pins
+	@$(BIN)/python -m tools.audit
 
 format: $(VENV)/.dev ## Put the code into the project's style
 	@$(BIN)/ruff check --fix .
