@@ -86,10 +86,13 @@ def _first_mark(path: Path) -> str:
     number = 1
     with open_text(path) as file:
         # One by one: a longer text could reach what cannot be decoded, whose line is told later.
-        while mark := file.read(1):
-            if mark not in _SPACE:
-                return checked(path, number, mark)
-            number += mark == "\n"
+        try:
+            while mark := file.read(1):
+                if mark not in _SPACE:
+                    return checked(path, number, mark)
+                number += mark == "\n"
+        except UnicodeDecodeError as error:
+            raise not_text(path, number) from error
     raise UserError(f"'{path}' is empty: give a file with one row at least.")
 
 
@@ -208,7 +211,11 @@ def _json_list(path: Path) -> Rows:
 
 def _csv_header(path: Path) -> tuple[str, tuple[str, ...]]:
     """The delimiter and the names of the columns, as the first line has them."""
-    number, line = next((number, line) for number, line in lines(path, newline="") if line.strip())
+    filled = ((number, line) for number, line in lines(path, newline="") if line.strip())
+    # there is a mark, but it may be one of the spaces that JSON does not know
+    number, line = next(filled, (1, ""))
+    if not line:
+        raise UserError(f"'{path}' is empty: give a file with one row at least.")
     parts = {mark: _cells(path, number, line, mark) for mark in _DELIMITERS}
     delimiter = max(_DELIMITERS, key=lambda mark: len(parts[mark]))
     names = tuple(name.strip() for name in parts[delimiter])

@@ -214,6 +214,9 @@ HEAD = b"prompt,chosen,rejected\r\n"
         (b"PAR1nothing like it", "not a whole Parquet file"),
         (b"PK\x03\x04nothing like it", "not a whole ZIP file"),
         (b"\x1f\x8b\x08", "is compressed: unpack it"),
+        # found by fuzzing: half a character, and space that JSON does not know
+        (b"\xff\xfez", "Line 1 of .* is not UTF-8"),
+        (b"\x0c\t", "is empty"),
     ],
 )
 def test_what_cannot_be_read_is_named_and_nothing_is_kept(
