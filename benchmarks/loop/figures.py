@@ -60,6 +60,7 @@ def _rounds(loops: list[tuple[str, Found]]) -> str:
         axes.axhline(50, color=plots.MUTED, lw=0.8)
         axes.set_xticks([round_["round"] for round_ in loops[0][1]["rounds"]])
         axes.set(xlabel="round", ylabel="preferred to the first policy, %")
+        axes.set_ylim(18, 98)  # room for the legend below every interval
         axes.legend(frameon=False, labelcolor=plots.INK, loc="lower right")
 
     return plots.chart(draw, "How often the hidden taste prefers each round's policy to the first")
