@@ -5,11 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-Scope = MutableMapping[str, Any]
-App = Callable[[Scope, Any, Any], Awaitable[None]]
+from hosting.pace import App, Scope
 
 _SCRIPT = re.compile(rb"<script(?P<about>[^>]*)>(?P<code>.*?)</script>", re.DOTALL | re.IGNORECASE)
 # gradio makes functions out of text (its own, and the ``js`` of events) and styles elements one by

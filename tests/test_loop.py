@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import random
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from datasets import Dataset
 
 from benchmarks.loop import curve, direct, rounds, world
 from benchmarks.loop.__main__ import parts, simulate
@@ -22,10 +21,8 @@ from benchmarks.loop.pool import exam, graded, pool, right, unseen
 from benchmarks.loop.taste import utility, win
 from benchmarks.loop.world import World, interval, once
 from detox import cli as detox_cli
-from detox.config import Sampling
-from detox.evaluation import measured
-from detox.workbench import Workbench
 from labeling import cli as labeling_cli
+from tests import tiny
 
 RUDE = "#Person1#: You idiot, you lost the keys.\n#Person2#: I am sorry."
 
@@ -88,20 +85,7 @@ VERSIONS: tuple[Callable[[str], str], ...] = (
 
 @pytest.fixture(autouse=True)
 def _words_that_can_be_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tiny models write noise that nobody could prefer; the rest of what they do is real."""
-
-    def respond(
-        self: Workbench, names: Sequence[str], dialogues: Dataset, sampling: Sampling
-    ) -> Iterator[tuple[Dataset, dict[str, list[dict[str, Any]]]]]:
-        self.wait()
-        rows = {}
-        for place, name in enumerate(names):
-            rng = random.Random(f"{place}:{sampling.seed}")
-            texts = [rng.choice(VERSIONS)(item["references"][0]) for item in dialogues]
-            rows[name] = measured(self.policies[name], texts, dialogues, self.judge)
-        yield dialogues, rows
-
-    monkeypatch.setattr(Workbench, "respond", respond)
+    tiny.write_what_can_be_judged(monkeypatch, VERSIONS)
 
 
 @pytest.fixture(autouse=True)

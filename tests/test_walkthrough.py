@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import builtins
 import itertools
-import random
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
-from datasets import Dataset
 
 import detox.cli
 import labeling.cli
-from detox.config import Sampling
-from detox.evaluation import measured
 from detox.models import sources
-from detox.workbench import Workbench
 from labeling import cli_label
+from tests import tiny
 
 PAGE = Path(__file__).parent.parent / "docs" / "walkthrough.md"
 COMMANDS = re.findall(r"^python -m (detox|labeling) (.+)$", PAGE.read_text("utf-8"), re.MULTILINE)
@@ -36,7 +30,11 @@ SMALLER = {
     "evaluate": "--limit 4 --max-new-tokens 8",
 }
 LABELERS = ("ada", "ben", "cy")
-WORDS = ("", " #Person1# is an idiot.", " They go on about it for a while.")
+VERSIONS = (
+    str,
+    lambda text: f"{text} #Person1# is an idiot.",
+    lambda text: f"{text} They go on about it for a while.",
+)
 
 
 @pytest.fixture
@@ -54,19 +52,7 @@ def walker(
         assert detox.cli.main(["sft", *argv, "--output", str(small / name)]) == 0
     monkeypatch.setattr(sources, "SHIPPED", {n: small / n for n in ("before", "after")})
     monkeypatch.setitem(SMALLER, "reward", f"{SMALLER['reward']} --base {tiny_reward_model}")
-
-    def respond(
-        self: Workbench, names: list[str], dialogues: Dataset, sampling: Sampling
-    ) -> Iterator[tuple[Dataset, dict[str, list[dict[str, Any]]]]]:
-        self.wait()
-        rows = {}
-        for place, name in enumerate(names):
-            rng = random.Random(f"{place}:{sampling.seed}")
-            texts = [item["references"][0] + rng.choice(WORDS) for item in dialogues]
-            rows[name] = measured(self.policies[name], texts, dialogues, self.judge)
-        yield dialogues, rows
-
-    monkeypatch.setattr(Workbench, "respond", respond)
+    tiny.write_what_can_be_judged(monkeypatch, VERSIONS)
     return tmp_path
 
 

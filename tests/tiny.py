@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import resource
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+from datasets import Dataset
 from tokenizers import ByteLevelBPETokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers import (
@@ -20,6 +23,10 @@ from transformers import (
     T5Config,
     T5ForConditionalGeneration,
 )
+
+from detox.config import Sampling
+from detox.evaluation import measured
+from detox.workbench import Workbench
 
 SPECIAL = ["<pad>", "</s>", "<s>", "<unk>", "<mask>"]
 PAD, EOS, BOS = 0, 1, 2
@@ -197,3 +204,25 @@ def disk_of(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def write_what_can_be_judged(
+    monkeypatch: pytest.MonkeyPatch, versions: Sequence[Callable[[str], str]]
+) -> None:
+    """Workbenches answer with ``versions`` of the references; all else that they do is real.
+
+    Tiny models write noise that nobody could prefer.
+    """
+
+    def respond(
+        self: Workbench, names: Sequence[str], dialogues: Dataset, sampling: Sampling
+    ) -> Iterator[tuple[Dataset, dict[str, list[dict[str, Any]]]]]:
+        self.wait()
+        rows = {}
+        for place, name in enumerate(names):
+            rng = random.Random(f"{place}:{sampling.seed}")
+            texts = [rng.choice(versions)(item["references"][0]) for item in dialogues]
+            rows[name] = measured(self.policies[name], texts, dialogues, self.judge)
+        yield dialogues, rows
+
+    monkeypatch.setattr(Workbench, "respond", respond)
