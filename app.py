@@ -157,7 +157,11 @@ def guards(settings: Settings) -> list[Middleware]:
 
 
 def launch(page: gr.Blocks, guarded: Sequence[Middleware] = (), **options: Any) -> str:
-    """Serves ``page`` in the project's looks without blocking; returns its address."""
+    """Serves ``page`` in the project's looks without blocking; returns its address.
+
+    ``_frontend`` is off as it does one thing: gradio asks its own page for an answer within three
+    seconds, and where a busy machine takes longer it refuses to start and speaks of sharing.
+    """
     headers = Middleware(Headers, on_hub=bool(os.environ.get("SPACE_ID")))
     _, address, _ = page.launch(
         theme=arena_theme(),
@@ -165,6 +169,7 @@ def launch(page: gr.Blocks, guarded: Sequence[Middleware] = (), **options: Any) 
         footer_links=["api", "settings"],
         state_session_capacity=SESSIONS,
         prevent_thread_lock=True,
+        _frontend=False,
         app_kwargs={"middleware": [headers, *guarded]},
         **options,
     )

@@ -1,4 +1,4 @@
-"""However many pages were opened, the app remembers so many of them and serves all."""
+"""The app starts on a busy machine, and serves however many pages were opened."""
 
 from __future__ import annotations
 
@@ -22,3 +22,16 @@ def test_pages_that_are_forgotten_begin_anew(monkeypatch: pytest.MonkeyPatch) ->
         page.close(verbose=False)
     assert said == [1, 2, 1, 1, 1, 1], "the page that was quiet longest began anew"
     assert len(page.state_holder.session_data) <= 3
+
+
+def test_a_machine_too_busy_to_answer_at_once_is_no_reason_to_refuse(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gradio.networking.url_ok", lambda url: False)
+    with gr.Blocks(analytics_enabled=False) as page:
+        gr.Button("x").click(lambda: None, api_name="poke")
+    url = app.launch(page, quiet=True)
+    try:
+        Client(url, verbose=False).predict(api_name="/poke")
+    finally:
+        page.close(verbose=False)

@@ -22,6 +22,7 @@ from labeling.store import open_store
 from labeling.ui import CSS, export_tab, label_tab, results_tab, session
 from labeling.ui.identity import Entrance, doorkeeper
 from tests.labeling.conftest import Rows
+from tests.serving import served
 
 # Before the pick a pair has these fields and no other.
 PAIR = {"assignment_id", "dialogue", "left", "right", "progress", "guidelines"}
@@ -57,9 +58,8 @@ def address(database: Path) -> Iterator[str]:
             results_tab(database)
         with gr.Tab("Export"):
             export_tab(database)
-    _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, css=CSS)
-    yield address
-    page.close()
+    with served(page, css=CSS) as address:
+        yield address
 
 
 @pytest.fixture
@@ -238,8 +238,7 @@ def test_with_accounts_the_name_is_that_of_the_account(database: Path) -> None:
     entrance = Entrance("accounts")
     with gr.Blocks(analytics_enabled=False) as page, gr.Tabs(), gr.Tab("Label"):
         label_tab(database, entrance=entrance)
-    _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, auth=doorkeeper(database))
-    try:
+    with served(page, auth=doorkeeper(database)) as address:
         ada = Client(address, auth=("ada", "a long password"), verbose=False)
         first = ada.predict("Bob", api_name="/sign_in")[0]
         assert first["labeler"] == "ada"
@@ -251,8 +250,6 @@ def test_with_accounts_the_name_is_that_of_the_account(database: Path) -> None:
         told = json.dumps(ada.config)
         assert "Change name" not in told
         assert httpx.post(f"{address}gradio_api/run/undo", json={"data": ["ada", ""]}).is_error
-    finally:
-        page.close(verbose=False)
     with open_store(database).reading() as db:
         assert [row["name"] for row in db["labelers"].rows] == ["ada"]
 

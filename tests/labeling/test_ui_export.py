@@ -36,6 +36,7 @@ from labeling.ui.export.form import JOINED, chosen_filters, fitting
 from labeling.ui.export.words import button
 from tests.labeling.conftest import Judge
 from tests.labeling.test_ui_pages import Elements
+from tests.serving import served
 
 TRL = {"prompt": "Tell: x", "chosen": " Nice.", "rejected": " Rude.", "score": 1}
 
@@ -270,9 +271,8 @@ def client(database: Path, tmp_path: Path) -> Iterator[Client]:
 def _served(database: Path, tmp_path: Path, entrance: Entrance) -> Iterator[Client]:
     with gr.Blocks(analytics_enabled=False) as page, gr.Tabs(), gr.Tab("Export"):
         export_tab(database, entrance=entrance)
-    _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, css=CSS)
-    yield Client(address, verbose=False, download_files=str(tmp_path / "downloads"))
-    page.close()
+    with served(page, css=CSS) as address:
+        yield Client(address, verbose=False, download_files=str(tmp_path / "downloads"))
 
 
 def test_programs_export_by_name(client: Client) -> None:

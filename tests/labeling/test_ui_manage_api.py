@@ -21,6 +21,7 @@ from labeling.plans import find_plan
 from labeling.queue import next_pair
 from labeling.store import Store, open_store
 from labeling.ui import CSS, Entrance, Gate, manage_tab
+from tests import serving
 from tests.labeling.conftest import Judge
 
 
@@ -36,9 +37,8 @@ def served(store: Store, entrance: Entrance) -> Iterator[str]:
             gr.Markdown("Hello")
         with gr.Tab("Manage"):
             manage_tab(Gate(store.path, entrance), bench, rng=random.Random(0))
-    _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, css=CSS)
-    yield address
-    page.close()
+    with serving.served(page, css=CSS) as address:
+        yield address
 
 
 @pytest.fixture

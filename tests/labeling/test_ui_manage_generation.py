@@ -27,6 +27,7 @@ from labeling.ui.manage import generation
 from labeling.ui.manage.generation import Generations, Report, Steps, duration, report_html
 from labeling.ui.manage.new_batch import Wish, prepared
 from tests.conftest import WriteDialogues
+from tests.serving import served
 
 WISH = Wish(("one", "two"), "all", "test", None, TURN + 1, 1.0, 6)
 
@@ -220,9 +221,8 @@ def test_dialogues_come_from_a_file_whatever_its_name(
 def client(fresh_store: Store, bench: Workbench) -> Iterator[Client]:
     with gr.Blocks(analytics_enabled=False) as page, gr.Tabs(), gr.Tab("Manage"):
         manage_tab(Gate(fresh_store.path), bench)
-    _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, css=CSS)
-    yield Client(address, verbose=False)
-    page.close()
+    with served(page, css=CSS) as address:
+        yield Client(address, verbose=False)
 
 
 PLAN_VALUES = (2, 0, 0, "balanced", 30, True, "", 0)

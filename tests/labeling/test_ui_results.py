@@ -36,6 +36,7 @@ from labeling.ui.results.words import (
 from tests.labeling.conftest import Judge, Rows
 from tests.labeling.frames import make_frame, make_pairs
 from tests.labeling.test_ui_pages import Elements
+from tests.serving import served
 
 
 def text(store: Store) -> str:
@@ -288,9 +289,8 @@ def client(store: Store, judge: Judge) -> Iterator[Client]:
     judge(store, "bob", ["before"] * 2)
     with gr.Blocks(analytics_enabled=False) as blocks, gr.Tab("Results"):
         results_tab(store.path)
-    _, address, _ = blocks.launch(prevent_thread_lock=True, quiet=True)
-    yield Client(address, verbose=False)
-    blocks.close()
+    with served(blocks) as address:
+        yield Client(address, verbose=False)
 
 
 def test_programs_get_the_report_and_may_filter(client: Client) -> None:
