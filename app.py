@@ -28,6 +28,8 @@ from detox.ui import (
     train_tab,
 )
 from detox.workbench import Workbench
+from detox.writers import Writers
+from hosting import zero
 from hosting.headers import Headers
 from hosting.keeping import bring_back, keep_picks
 from hosting.pace import Pace
@@ -79,7 +81,10 @@ def build_app(settings: Settings, bench: Workbench | None = None) -> gr.Blocks:
 
 def workbench(settings: Settings) -> Workbench:
     """The models that ``settings`` name, not loaded yet."""
-    return Workbench(settings.policies, settings.classifier, settings.label, settings.reward)
+    lend = zero.Lent if zero.is_lending() else Writers
+    return Workbench(
+        settings.policies, settings.classifier, settings.label, settings.reward, lend=lend
+    )
 
 
 def recipes(settings: Settings, bench: Workbench) -> list[Recipe]:

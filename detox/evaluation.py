@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,15 @@ from detox.rewards import HateClassifier, PreferenceReward
 from detox.rouge import rouge
 from detox.tasks import SUMMARIZE, Task
 
+# What writes the responses of a policy to prompts, and tells how far it is.
+Write = Callable[[Policy, Sequence[str], Sampling, Done], list[str]]
+
+
+def _write_here(
+    policy: Policy, prompts: Sequence[str], sampling: Sampling, done: Done
+) -> list[str]:
+    return generate(policy, prompts, sampling, done=done)
+
 
 def compare_policies(
     before: Policy,
@@ -32,6 +41,7 @@ def compare_policies(
     done: Done = lambda finished, total: None,
     samples: int = 1,
     task: Task = SUMMARIZE,
+    write: Write = _write_here,
 ) -> list[Row]:
     """``samples`` rows a dialogue: both responses, and all that is measured of them.
 
@@ -47,7 +57,7 @@ def compare_policies(
         def tell(finished: int, _: int, earlier: int = number * samples * len(dialogues)) -> None:
             done(earlier + finished, total)
 
-        sides.append(respond(policy, dialogues, judge, sampling, tell, samples, task))
+        sides.append(respond(policy, dialogues, judge, sampling, tell, samples, task, write))
     return pair_up(dialogues, sides[0], sides[1], task)
 
 
@@ -59,6 +69,7 @@ def respond(
     done: Done = lambda finished, total: None,
     samples: int = 1,
     task: Task = SUMMARIZE,
+    write: Write = _write_here,
 ) -> list[Row]:
     """What one policy answers and what is measured of it: all dialogues, ``samples`` times over.
 
@@ -72,7 +83,7 @@ def respond(
             done(earlier + finished, samples * len(queries))
 
         drawn = replace(sampling, seed=sampling.seed + sample)
-        found += measured(policy, generate(policy, queries, drawn, done=tell), dialogues, judge)
+        found += measured(policy, write(policy, queries, drawn, tell), dialogues, judge)
     return found
 
 

@@ -7,6 +7,7 @@ every function here is the identity.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,7 +24,16 @@ from detox.errors import UserError
 
 def _state() -> PartialState:
     # without the hint accelerate takes several processes without a GPU for as many runs
-    return PartialState(cpu=not torch.cuda.is_available())
+    return PartialState(cpu=not has_gpu())
+
+
+def has_gpu() -> bool:
+    """Whether a GPU is this process's own.
+
+    Where GPUs are lent to single calls (ZeroGPU), torch pretends to have one everywhere.
+    """
+    pretends = "spaces" in sys.modules and os.environ.get("SPACES_ZERO_GPU")
+    return not pretends and torch.cuda.is_available()
 
 
 def count() -> int:
@@ -53,7 +63,7 @@ def device() -> torch.device:
     if count() > 1:
         own: torch.device = _state().device
         return own
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device("cuda" if has_gpu() else "cpu")
 
 
 def wait() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -16,10 +16,12 @@ from detox.data import check_dialogue
 from detox.errors import UserError
 from detox.results import Row
 from detox.tasks import SUMMARIZE
+from detox.writers import Writers
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from detox.generation import Done
     from detox.models import Policy
     from detox.rewards import HateClassifier, PreferenceReward
 
@@ -62,7 +64,7 @@ class Workbench:
     ``start`` returns at once. Generation is serialised by a lock: two requests at a time on
     the same cores would only make both slower. Bulk work gives others their turn after ``turn``
     dialogues; larger turns are faster where nobody waits. Policies that come later are taken in
-    by ``learn``.
+    by ``learn``. ``lend`` makes of policies by name what writes for them.
     """
 
     def __init__(
@@ -72,11 +74,13 @@ class Workbench:
         label: str | None = None,
         reward: str = "",
         turn: int = TURN,
+        lend: Callable[[dict[str, Policy]], Writers] = Writers,
     ) -> None:
         self.turn = turn
         self.specs, self.classifier, self.label = policies, classifier, label
         self.reward = reward
-        self.policies: dict[str, Policy] = {}
+        self._lend = lend
+        self._writers = lend({})
         # known as soon as the files were found, long before their weights are loaded
         self.fingerprints: dict[str, str] = {}
         self.judge: HateClassifier | None = None
@@ -93,6 +97,11 @@ class Workbench:
         self.coming: dict[str, str] = {}
         self.refused: dict[str, str] = {}
         self._learning = False
+
+    @property
+    def policies(self) -> dict[str, Policy]:
+        """Those that are there, by name."""
+        return self._writers.policies
 
     def start(self) -> None:
         """Begins loading in the background; further calls do nothing."""
@@ -162,13 +171,9 @@ class Workbench:
         text = check_dialogue(dialogue)
         self.check_names(names)
         self.wait()
-        from detox.generation import compare
-
         texts: tuple[str, ...] = ("",) * len(names)
         with self._lock:
-            # not before: a policy that is taken in may wrap the weights of others
-            chosen = [self.policies[name] for name in names]
-            for texts in compare(chosen, SUMMARIZE.prompt(text), sampling):
+            for texts in self._writers.stream(names, SUMMARIZE.prompt(text), sampling):
                 yield tuple(
                     Side(name, t, len(t.split())) for name, t in zip(names, texts, strict=True)
                 )
@@ -183,10 +188,8 @@ class Workbench:
         """
         self.check_names((name,))
         self.wait()
-        from detox.generation import generate
-
         with self._lock:
-            (side,) = self._scored((name,), generate(self.policies[name], [prompt], sampling))
+            (side,) = self._scored((name,), self._writers.write(name, [prompt], sampling))
         return side
 
     def preferring(self, dialogue: str, sides: tuple[Side, ...]) -> tuple[Side, ...]:
@@ -250,7 +253,9 @@ class Workbench:
             part = dialogues.select(range(start, min(start + self.turn, len(dialogues))))
             with self._lock:
                 first, second = self.policies[before], self.policies[after]
-                rows = compare_policies(first, second, part, self.judge, sampling, samples=samples)
+                rows = compare_policies(
+                    first, second, part, self.judge, sampling, samples=samples, write=self._write
+                )
                 if kl:
                     add_kl(rows, first, second)
                 if self.preference is not None:
@@ -275,9 +280,19 @@ class Workbench:
             part = dialogues.select(range(start, min(start + self.turn, len(dialogues))))
             with self._lock:
                 rows = {
-                    name: respond(self.policies[name], part, self.judge, sampling) for name in names
+                    name: respond(
+                        self.policies[name], part, self.judge, sampling, write=self._write
+                    )
+                    for name in names
                 }
             yield part, rows
+
+    def _write(
+        self, policy: Policy, prompts: Sequence[str], sampling: Sampling, done: Done
+    ) -> list[str]:
+        texts = self._writers.write(policy.name, prompts, sampling)
+        done(len(texts), len(prompts))
+        return texts
 
     def check_names(self, names: Sequence[str]) -> None:
         """Raises ``UserError`` that lists the known policies when one of ``names`` is not."""
@@ -304,7 +319,8 @@ class Workbench:
             policies = load_policies(
                 self.specs, lambda share, text: self._tell(0.2 + 0.8 * share, text)
             )
-            self.judge, self.preference, self.policies = judge, preference, policies
+            self.judge, self.preference = judge, preference
+            self._writers = self._lend(policies)
             self._status = Status(True, 1.0, "ready")
         except UserError as error:
             self._status = Status(False, 1.0, "loading failed", str(error))
@@ -337,7 +353,7 @@ class Workbench:
 
             beside = load_beside(self.policies, spec)
             with self._lock:
-                self.policies = add_policy(self.policies, name, beside)
+                self._writers = self._lend(add_policy(self.policies, name, beside))
         except UserError as error:
             return str(error)
         except Exception as error:  # as in _load

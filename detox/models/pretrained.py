@@ -57,7 +57,7 @@ def load_base(name: str) -> tuple[Any, PreTrainedTokenizerBase]:
 
 def dtype() -> torch.dtype:
     """bfloat16 where the hardware computes in it, float32 elsewhere (bf16 emulation crawls)."""
-    if torch.cuda.is_available() and torch.cuda.is_bf16_supported():
+    if processes.has_gpu() and torch.cuda.is_bf16_supported():
         return torch.bfloat16
     return torch.float32
 
