@@ -56,13 +56,13 @@ def build_app(settings: Settings, bench: Workbench | None = None) -> gr.Blocks:
     with gr.Blocks(title="Detox Arena", analytics_enabled=False) as page:
         pill = page_header(bench.status())
         labeling_ui.who_line(page, gate)
-        with gr.Tabs():
+        with gr.Tabs() as tabs:
             with gr.Tab("Compare", id="compare"):
                 compare_tab(page, bench, settings.results, pill)
             with gr.Tab("Playground", id="playground"):
                 playground_tab(bench)
             with gr.Tab("Evaluate", id="evaluate"):
-                evaluate_tab(bench, settings.results, settings.runs)
+                evaluate_tab(page, bench, settings.results, settings.runs)
             with gr.Tab("Label", id="label"):
                 labeling_ui.label_tab(settings.database, entrance=settings.entrance)
             with gr.Tab("Results", id="results"):
@@ -75,8 +75,29 @@ def build_app(settings: Settings, bench: Workbench | None = None) -> gr.Blocks:
                 more = train_tab(
                     bench, settings.runs, recipes(settings, bench), leads_only(gate), training
                 )
+        open_tab(page, tabs)
         offer_versions(page, bench, [more.change], others=("new-policies",))
     return page
+
+
+def open_tab(page: gr.Blocks, tabs: gr.Tabs) -> None:
+    """Opens the tab that a link asks for: ``?tab=label``, or Evaluate for ``?report=``."""
+    known = [child.id for child in tabs.children if isinstance(child, gr.Tab)]
+
+    def opened(request: gr.Request) -> Any:
+        asked = request.query_params
+        wanted = "evaluate" if "report" in asked else asked.get("tab")
+        return gr.Tabs(selected=wanted) if wanted in known else gr.skip()
+
+    page.load(
+        opened,
+        None,
+        tabs,
+        api_name="open_tab",
+        api_visibility="undocumented",
+        queue=False,
+        show_progress="hidden",
+    )
 
 
 def workbench(settings: Settings) -> Workbench:

@@ -61,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument(
         "--reward", default="", help="preference:FOLDER, a reward model as the other judge"
     )
+    compare.add_argument("--card", default="", help="a picture of the outcome, as in card.png")
     add_options(compare, Sampling)
     compare.set_defaults(run=_compare)
 
@@ -92,6 +93,12 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--output", default="runs/evaluation", help="folder of the results")
     add_options(evaluate, Sampling)
     evaluate.set_defaults(run=_evaluate)
+
+    card = commands.add_parser("card", help="results of an evaluation as a picture")
+    card.add_argument("results", help="folder of the results")
+    card.add_argument("--id", default="", help="of one dialogue; without it, of all results")
+    card.add_argument("--output", default="", help="PNG file; card.png in that folder by default")
+    card.set_defaults(run=_card)
 
     quality = commands.add_parser("quality", help="policies against human references, in a table")
     quality.add_argument("policy", nargs="+", help="policies; the first is compared with")
@@ -233,6 +240,11 @@ def _compare(arguments: argparse.Namespace) -> None:
     print(f"reward difference {second - first:+.2f}")
     if (chance := bench.chance(sides)) is not None:
         print(f"by the model trained on picks, people prefer after with a chance of {chance:.0%}")
+    if arguments.card:
+        from detox.card import comparison_card, save_card
+
+        made = f"Made with {sampling.describe()}."
+        print(f"card in {save_card(Path(arguments.card), comparison_card(dialogue, sides, made))}")
 
 
 def _prompt(arguments: argparse.Namespace) -> None:
@@ -337,6 +349,15 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         for sign in numbers["signs"]:
             print(f"  sign of over-optimisation: {sign}")
     print(f"results in {arguments.output}, to be read in {folder / 'report.html'}")
+
+
+def _card(arguments: argparse.Namespace) -> None:
+    from detox.card import CARD, report_card, row_card, save_card
+    from detox.results import read_results
+
+    folder = Path(arguments.results)
+    png = row_card(folder, arguments.id) if arguments.id else report_card(read_results(folder)[1])
+    print(f"card in {save_card(Path(arguments.output or folder / CARD), png)}")
 
 
 def _dialogues(arguments: argparse.Namespace, task: Task) -> Dataset:

@@ -63,6 +63,14 @@ class Sampling:
         _require(self.no_repeat_ngram_size >= 0, "no_repeat_ngram_size must be 0 or positive.")
         _require_seed(self.seed)
 
+    def describe(self) -> str:
+        """What is set, in a few words: ``temperature 0.3, top-p 0.95, seed 0``."""
+        if self.num_beams > 1:
+            return f"{self.num_beams} beams, temperature {self.temperature:g}, seed {self.seed}"
+        if not self.temperature:
+            return "the likeliest words"
+        return f"temperature {self.temperature:g}, top-p {self.top_p:g}, seed {self.seed}"
+
 
 @dataclass(frozen=True)
 class Lora:

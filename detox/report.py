@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from detox.card import CARD, report_card, save_card
 from detox.errors import UserError
 from detox.results import Row, read_results
 
@@ -48,13 +49,16 @@ def training_curves(spec: str) -> list[Row]:
 
 
 def write_report(folder: Path, steps: Sequence[Row] = ()) -> Path:
-    """Writes ``report.html`` beside the results in ``folder``, and returns its path.
+    """Writes ``report.html`` and ``card.png`` beside the results in ``folder``.
+
+    Returns the path of the page.
 
     ``steps`` are the training steps of the policy after. Raises ``UserError`` where there are no
     results or the page cannot be written.
     """
     rows, about = read_results(folder)
     title = f"{about['before']['policy']} → {about['after']['policy']}"
+    save_card(folder / CARD, report_card(about))
     return save_page(folder / REPORT, title, body(rows, about, steps))
 
 

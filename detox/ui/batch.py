@@ -10,8 +10,9 @@ from typing import Any
 
 from detox.results import TABLE, Row, summarise, table, write_table
 from detox.ui.compare import Comparison
-from detox.ui.html import capital, empty, number, readable
+from detox.ui.html import empty
 from detox.ui.shipped import Shipped, draw
+from detox.wording import capital, number, readable
 from detox.workbench import Status
 
 COMMAND = "python -m detox evaluate --output detox/embedded/results"

@@ -8,6 +8,7 @@ from collections.abc import Container, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from detox import wording
 from detox.config import Sampling
 from detox.data import check_dialogue
 from detox.errors import UserError
@@ -39,7 +40,7 @@ class Example:
 
     def label(self, joint: str = " \u00b7 ") -> str:
         """Topic and tone, as the list of examples shows them."""
-        return html.capital(self.topic or self.id) + (f"{joint}{self.tone}" if self.tone else "")
+        return wording.capital(self.topic or self.id) + (f"{joint}{self.tone}" if self.tone else "")
 
 
 def featured(examples: Sequence[Example], apart: Container[str] = ()) -> list[Example]:
@@ -88,7 +89,7 @@ class Comparison:
         """The examples on the cards."""
         rows = self.shipped.rows
         return featured(
-            self.examples, {row["id"] for row in rows if abs(row["reward_diff"]) >= html.SAME}
+            self.examples, {row["id"] for row in rows if abs(row["reward_diff"]) >= wording.SAME}
         )
 
     def opening(self, wanted: str | None) -> Example:
@@ -160,13 +161,13 @@ def as_data(
     people = (
         {}
         if chance is None
-        else {"preference": {"chance": chance, "opinion": html.opinion(difference, chance)}}
+        else {"preference": {"chance": chance, "opinion": wording.opinion(difference, chance)}}
     )
     return people | {
         "status": "done",
         "sides": [asdict(side) for side in sides],
         "reward_diff": difference,
-        "verdict": html.verdict(difference),
+        "verdict": wording.verdict(difference),
         "sampling": asdict(sampling),
         "beforehand": beforehand,
     }

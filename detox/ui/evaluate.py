@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import quote
 
 import gradio as gr
 
+from detox.card import CARD
 from detox.config import Sampling
 from detox.data import load_dialogues
 from detox.errors import UserError
@@ -21,9 +23,9 @@ from detox.ui.one import QUICK, versions
 from detox.ui.shipped import draw
 from detox.workbench import Status, Workbench
 
-FILES = (REPORT, "summary.json", "compare.csv", "compare.jsonl")
+FILES = (REPORT, CARD, "summary.json", "compare.csv", "compare.jsonl")
 MOST = 60
-SHIPPED = "what ships"
+SHIPPED, SHIPPED_LINK = "what ships", "shipped"
 NOTHING = html.empty(
     "No report yet",
     "<code>python -m detox evaluate</code> writes one into the folder that "
@@ -31,8 +33,8 @@ NOTHING = html.empty(
 )
 
 
-def evaluate_tab(bench: Workbench, results: Path, runs: Path) -> None:
-    """Builds the tab.
+def evaluate_tab(page: gr.Blocks, bench: Workbench, results: Path, runs: Path) -> None:
+    """Builds the tab inside ``page``, which shows another report at first where a link says so.
 
     ``results`` is a folder written by ``detox evaluate``, ``runs`` one where the commands write.
     """
@@ -76,13 +78,28 @@ def evaluate_tab(bench: Workbench, results: Path, runs: Path) -> None:
             else:
                 yield read_report(folder), _files(folder)
 
-    @polite
-    def report_of(report: str) -> tuple[str, Any]:
-        """The page of what ships or of a run, and its files."""
+    def read(report: str) -> tuple[str, Any]:
         if report == SHIPPED:
             return _shipped(results), _files(results)
         run = find_run(runs, report)
-        return run_page(run), _takeaway(run)
+        return _linked(run_page(run), run.name), _takeaway(run)
+
+    @polite
+    def report_of(report: str) -> tuple[str, Any]:
+        """The page of what ships or of a run, and its files."""
+        return read(report)
+
+    @polite
+    def open_link(request: gr.Request) -> tuple[Any, Any, Any]:
+        wanted = request.query_params.get("report")
+        if wanted is None:
+            return gr.skip(), gr.skip(), gr.skip()
+        name = SHIPPED if wanted == SHIPPED_LINK else wanted
+        try:
+            return gr.Dropdown(_choices(runs), value=name), *read(name)
+        except UserError as error:  # a toast would be gone before the page is there
+            lost = html.failure("This link leads to no report", str(error))
+            return gr.Dropdown(value=None), lost, None
 
     @polite
     def look_again(report: str | None) -> tuple[Any, Any, Any]:
@@ -94,6 +111,7 @@ def evaluate_tab(bench: Workbench, results: Path, runs: Path) -> None:
         return gr.Dropdown(choices, value=kept), *report_of(kept)
 
     shown = [report, files]
+    page.load(open_link, None, [chosen, *shown], api_name="report_link", **QUICK)
     chosen.input(report_of, [chosen], shown, api_name="report", show_progress="hidden")
     again.click(look_again, [chosen], [chosen, *shown], api_name="reports", show_progress="hidden")
     go.click(
@@ -159,9 +177,15 @@ def _takeaway(run: Run) -> list[str] | None:
 
 def _shipped(results: Path) -> str:
     try:
-        return read_report(results)
+        return _linked(read_report(results), SHIPPED_LINK)
     except UserError:
         return NOTHING
+
+
+def _linked(report: str, name: str) -> str:
+    """A report with the link that opens it."""
+    link = f'<a href="?report={quote(name, safe="")}">Link to this report</a>'
+    return f'{report}<p class="da-linked">{link}</p>'
 
 
 def _files(folder: Path) -> list[str] | None:

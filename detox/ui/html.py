@@ -2,55 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from html import escape
 
+from detox.wording import (
+    UNSURE,
+    capital,
+    number,
+    opinion,
+    percent,
+    readable,
+    turns,
+    verdict,
+    words,
+)
 from detox.workbench import Side, Status
 
-# Reward differences below this, in logits, are too small to be called gentler or ruder.
-SAME = 0.5
-# Chances of being preferred nearer to one half than this are no preference.
-UNSURE = 0.05
 # A conversation of more turns or characters is shown in part; all of it is summarized.
 SHOWN_TURNS = 120
 SHOWN_CHARS = 12_000
-
-_TURN = re.compile(r"\s*(#?[^\W\d_][\w.' -]{0,30}#?)\s*:\s*(.*)")
-_PERSON = re.compile(r"#Person(\d+)#")
-
-
-def number(value: float) -> str:
-    """A signed number with two decimals and a real minus sign."""
-    return f"{round(value, 2) + 0.0:+.2f}".replace("-", "\u2212")
-
-
-def percent(share: float) -> str:
-    """A share from 0 to 1 as a whole percentage."""
-    return f"{100 * share:.0f}\u00a0%"
-
-
-def verdict(difference: float) -> str:
-    """A reward difference in plain words: gentler, ruder or about the same."""
-    if abs(difference) < SAME:
-        return "about the same"
-    return "gentler" if difference > 0 else "ruder"
-
-
-def opinion(difference: float, chance: float) -> str:
-    """How the two judges stand to each other: ``agree``, ``conflict`` or ``undecided``.
-
-    The classifier by a reward ``difference``, people by their ``chance`` of preferring the second
-    side. Where one of them sees next to no difference, there is nothing to agree on.
-    """
-    if abs(difference) < SAME or abs(chance - 0.5) < UNSURE:
-        return "undecided"
-    return "agree" if (difference > 0) == (chance > 0.5) else "conflict"
-
-
-def capital(text: str) -> str:
-    """``text`` with its first letter raised and the others as they are."""
-    return text[:1].upper() + text[1:]
 
 
 def bar(share: float, label: str) -> str:
@@ -104,26 +74,6 @@ def pill(status: Status) -> str:
     )
 
 
-def turns(text: str) -> list[tuple[str, str]]:
-    """``text`` as (speaker, words); the speaker is empty where a text names none."""
-    found: list[tuple[str, str]] = []
-    for line in text.splitlines():
-        match = _TURN.fullmatch(line)
-        if match:
-            found.append((match[1].strip(), match[2].strip()))
-        elif found and line.strip():
-            speaker, words = found[-1]
-            found[-1] = speaker, f"{words}\n{line.strip()}".strip()
-        elif line.strip():
-            found.append(("", line.strip()))
-    return found
-
-
-def readable(text: str) -> str:
-    """DialogSum's ``#Person1#`` as people write it."""
-    return _PERSON.sub(r"Person \1", text)
-
-
 def conversation(text: str) -> str:
     """A dialogue laid out turn by turn, the second speaker on the right."""
     said = turns(text[:SHOWN_CHARS])
@@ -133,14 +83,14 @@ def conversation(text: str) -> str:
         )
     left: str | None = None
     lines, last = [], None
-    for speaker, words in said[:SHOWN_TURNS]:
+    for speaker, line in said[:SHOWN_TURNS]:
         left = speaker if left is None else left
         kind = "da-turn"
         kind += "" if speaker else " da-wide"
         kind += " da-right" if speaker != left else ""
         kind += " da-follow" if speaker == last else ""
         name = f"<b>{escape(readable(speaker))}</b>" if speaker and speaker != last else ""
-        lines.append(f'<div class="{kind}">{name}<span>{escape(words)}</span></div>')
+        lines.append(f'<div class="{kind}">{name}<span>{escape(line)}</span></div>')
         last = speaker
     if len(said) > SHOWN_TURNS or len(text) > SHOWN_CHARS:
         lines.append('<p class="da-muted">The rest is not shown here, but it is summarized.</p>')
@@ -201,11 +151,6 @@ def _side(side: Side, tone: str) -> str:
         f"{toxicity}"
         f'<dt>Length</dt><dd class="da-span">{words(side.words)}</dd></dl></article>'
     )
-
-
-def words(count: int) -> str:
-    """A length in words."""
-    return f"{count} word" if count == 1 else f"{count:,} words"
 
 
 def _people(sides: Sequence[Side], chance: float | None) -> str:

@@ -11,6 +11,7 @@ from gradio.events import api
 from detox.ui import html
 from detox.ui.compare import PRESS, Comparison, Data, Example, View, sampling_of
 from detox.ui.manners import polite
+from detox.ui.share import share_panel
 from detox.workbench import Workbench
 
 CONTENT_NOTE = (
@@ -55,6 +56,7 @@ def one_dialogue(page: gr.Blocks, comparison: Comparison, pill: gr.HTML) -> None
                 go = gr.Button("Compare", variant="primary", size="lg", elem_id="compare")
             result = gr.HTML(PRESS, elem_id="result", apply_default_css=False)
             data = gr.JSON(visible=False, label="result")
+            share_panel(comparison, dialogue, data)
 
     def recalled(dialogue: str, before: str, after: str, *sampling: Any) -> View:
         return comparison.recall(dialogue, (before, after), sampling_of(*sampling))

@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 from gradio.events import api
 
+from detox import wording
 from detox.config import Sampling
 from detox.data import check_dialogue, load_dialogues
 from detox.errors import UserError
@@ -60,7 +61,7 @@ def playground_tab(bench: Workbench) -> None:
     with gr.Column(elem_classes="da-panel"):
         with gr.Row(elem_classes="da-controls"):
             task = gr.Radio(
-                [(html.capital(name), name) for name in TASKS],
+                [(wording.capital(name), name) for name in TASKS],
                 value=first,
                 label="Task",
                 elem_id="play-task",
@@ -214,7 +215,7 @@ def _cards(wanted: Sequence[Setup], found: Sequence[Answer]) -> str:
 
 
 def _card(answer: Answer) -> str:
-    title = f"<header><h3>{escape(html.capital(answer.setup.title))}</h3></header>"
+    title = f"<header><h3>{escape(wording.capital(answer.setup.title))}</h3></header>"
     if answer.warning:
         inner = f'<p class="da-text da-none" role="note">{escape(answer.warning)}</p>'
     elif answer.side is None:
@@ -223,15 +224,15 @@ def _card(answer: Answer) -> str:
     else:
         side = answer.side
         assert side.reward is not None and side.toxicity is not None
-        text = escape(html.readable(side.text))
+        text = escape(wording.readable(side.text))
         style = "da-text" if text else "da-text da-none"
         inner = (
             f'<p class="{style}">{text or "This setup wrote nothing."}</p>'
             '<dl class="da-scores">'
-            f'<dt>Reward</dt><dd class="da-span">{html.number(side.reward)}</dd>'
+            f'<dt>Reward</dt><dd class="da-span">{wording.number(side.reward)}</dd>'
             f"<dt>Toxicity</dt><dd>{html.bar(side.toxicity, 'toxicity')}</dd>"
-            f"<dd>{html.percent(side.toxicity)}</dd>"
-            f'<dt>Length</dt><dd class="da-span">{html.words(side.words)}, '
+            f"<dd>{wording.percent(side.toxicity)}</dd>"
+            f'<dt>Length</dt><dd class="da-span">{wording.words(side.words)}, '
             f"{answer.seconds:.1f}\u00a0s</dd></dl>"
         )
     return (

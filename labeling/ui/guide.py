@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from detox.ui.html import turns
+from detox.wording import turns
 from labeling.practice import Worked, examples, worked
 
 QUESTION = "Which summary is gentler, and still tells what happened?"

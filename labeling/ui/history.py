@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
-from detox.ui.html import readable, turns
+from detox.wording import readable, turns
 from labeling.picks import Earlier, earlier
 from labeling.store import Store
 from labeling.ui.session import signed_in

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from html import escape
 
-from detox.ui.html import number, percent, readable, turns
+from detox.wording import number, percent, readable, turns
 from labeling.picks import Reveal, Side
 from labeling.queue import Progress, Share, Task
 from labeling.ui.scope import OpenBatch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from detox import wording
 from detox.ui import html
 from detox.workbench import Side, Status
 
@@ -14,7 +15,7 @@ HOSTILE = '<img src=x onerror="alert(1)">'
     ("value", "text"), [(1.234, "+1.23"), (-0.5, "\u22120.50"), (0.001, "+0.00"), (-0.001, "+0.00")]
 )
 def test_numbers_have_a_sign_and_two_decimals(value: float, text: str) -> None:
-    assert html.number(value) == text
+    assert wording.number(value) == text
 
 
 @pytest.mark.parametrize(
@@ -22,16 +23,16 @@ def test_numbers_have_a_sign_and_two_decimals(value: float, text: str) -> None:
     [(3.2, "gentler"), (0.2, "about the same"), (-0.2, "about the same"), (-1, "ruder")],
 )
 def test_differences_in_plain_words(difference: float, words: str) -> None:
-    assert html.verdict(difference) == words
+    assert wording.verdict(difference) == words
 
 
 def test_a_conversation_is_read_turn_by_turn() -> None:
     text = "#Person1#: Hello.\nStill me.\n\nMs. O'Neil : At 10:30?\n"
-    assert html.turns(text) == [("#Person1#", "Hello.\nStill me."), ("Ms. O'Neil", "At 10:30?")]
+    assert wording.turns(text) == [("#Person1#", "Hello.\nStill me."), ("Ms. O'Neil", "At 10:30?")]
 
 
 def test_text_without_speakers_is_shown_as_it_is() -> None:
-    assert html.turns("just a note") == [("", "just a note")]
+    assert wording.turns("just a note") == [("", "just a note")]
     assert "just a note" in html.conversation("just a note")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from detox import cli
+from detox import cli, wording
 from detox.config import Sampling
 from detox.data import load_dialogues
 from detox.errors import UserError
@@ -56,7 +56,7 @@ def bench(
     ],
 )
 def test_how_the_two_judges_stand(difference: float, chance: float, stand: str) -> None:
-    assert html.opinion(difference, chance) == stand
+    assert wording.opinion(difference, chance) == stand
 
 
 def sides(rewards: Sequence[float], scores: Sequence[float | None]) -> list[Side]:

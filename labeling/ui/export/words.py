@@ -5,7 +5,8 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 
-from detox.ui.html import empty, percent
+from detox.ui.html import empty
+from detox.wording import percent
 from labeling.analysis.report import Counts
 from labeling.export import Plan
 from labeling.formats import RAW, UNLABELED

@@ -15,8 +15,8 @@ from typing import Any
 import gradio as gr
 
 from detox.errors import UserError
-from detox.ui.html import readable
 from detox.ui.manners import polite
+from detox.wording import readable
 from labeling.adjudication import (
     NOTE_LENGTH,
     Conflict,

@@ -13,8 +13,8 @@ from typing import Any
 
 import gradio as gr
 
-from detox.ui.html import number, percent
 from detox.ui.manners import polite
+from detox.wording import number, percent
 from labeling.check import Health, check_record
 from labeling.durable.hub import kept_beside
 from labeling.durable.keeper import standing
