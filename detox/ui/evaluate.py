@@ -18,7 +18,7 @@ from detox.report import REPORT, read_report, training_curves, write_report
 from detox.results import Row, write_results
 from detox.runs import Run, find_run, find_runs, run_page
 from detox.ui import html
-from detox.ui.manners import polite
+from detox.ui.manners import lasting, polite
 from detox.ui.one import QUICK, versions
 from detox.ui.shipped import draw
 from detox.workbench import Status, Workbench
@@ -64,6 +64,7 @@ def evaluate_tab(page: gr.Blocks, bench: Workbench, results: Path, runs: Path) -
         _files(results), label="Report, numbers and rows", interactive=False, elem_id="report-files"
     )
 
+    @lasting(lambda said: (html.failure("There is no report of this", said), gr.skip()))
     @polite
     def report_now(
         before: str, after: str, count: float, samples: float, progress: gr.Progress = gr.Progress()

@@ -38,6 +38,31 @@ def polite(handler: _Handler) -> _Handler:
     return stream if inspect.isgeneratorfunction(handler) else answer  # type: ignore[return-value]
 
 
+def lasting(show: Callable[[str], Any]) -> Callable[[_Handler], _Handler]:
+    """For a polite generator that may break off after it showed something unfinished.
+
+    ``show`` makes of the sentence what stays on the page in its place; the error follows.
+    """
+
+    def decorate(handler: _Handler) -> _Handler:
+        @functools.wraps(handler)
+        def stream(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            begun = False
+            try:
+                for view in handler(*args, **kwargs):
+                    yield view
+                    begun = True
+            except gr.Error as error:
+                if begun:
+                    said = error.__cause__ if isinstance(error.__cause__, UserError) else SORRY
+                    yield show(str(said))
+                raise
+
+        return stream  # type: ignore[return-value]
+
+    return decorate
+
+
 @contextmanager
 def _spoken(name: str) -> Iterator[None]:
     try:

@@ -10,10 +10,11 @@ from gradio.events import api
 
 from detox.ui import html
 from detox.ui.compare import PRESS, Comparison, Data, Example, View, sampling_of
-from detox.ui.manners import polite
+from detox.ui.manners import lasting, polite
 from detox.ui.share import share_panel
 from detox.workbench import Workbench
 
+BROKEN = "There are no summaries of this"
 CONTENT_NOTE = (
     "Some of these invented conversations contain insults, which is the point; none contains "
     "slurs against groups."
@@ -102,6 +103,7 @@ def one_dialogue(page: gr.Blocks, comparison: Comparison, pill: gr.HTML) -> None
     def exchange(dialogue: str, before: str, after: str, *sampling: Any) -> tuple[Any, ...]:
         return after, before, *recalled(dialogue, after, before, *sampling)
 
+    @lasting(lambda said: (html.failure(BROKEN, said), {"status": "failed", "error": said}))
     @polite
     def compare(
         dialogue: str,

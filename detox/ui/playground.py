@@ -19,7 +19,7 @@ from detox.errors import UserError
 from detox.prompting import MOST_SHOTS, Setup, build_prompt, too_long
 from detox.tasks import TASKS, Task, find_task
 from detox.ui import html
-from detox.ui.manners import polite
+from detox.ui.manners import lasting, polite
 from detox.ui.one import QUICK, VERSIONS
 from detox.workbench import Side, Workbench
 
@@ -90,6 +90,7 @@ def playground_tab(bench: Workbench) -> None:
         number = (number + 1) % len(texts[task])
         return texts[task][number], number
 
+    @lasting(lambda said: (html.failure("There is no answer", said), None))
     @polite
     def ask(task: str, text: str, *form: Any) -> Iterator[tuple[str, Any]]:
         """The answers of the setups as they come: as a page and as data."""

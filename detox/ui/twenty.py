@@ -12,7 +12,7 @@ import gradio as gr
 from detox.ui import html
 from detox.ui.batch import Batch, live_batch, shipped_batch
 from detox.ui.compare import Comparison
-from detox.ui.manners import polite
+from detox.ui.manners import lasting, polite
 from detox.ui.one import QUICK, versions
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def twenty_dialogues(comparison: Comparison, dialogues: Dataset) -> None:
         """The results computed beforehand: as a page, as CSV and as data."""
         return shown(shipped_batch(comparison.shipped, Path(files.name)), live=False)
 
+    @lasting(lambda said: (html.failure("This broke off", said), *(gr.skip(),) * 6))
     @polite
     def batch_live(
         before: str, after: str, progress: gr.Progress = gr.Progress()

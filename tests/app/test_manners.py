@@ -9,7 +9,7 @@ import gradio as gr
 import pytest
 
 from detox.errors import UserError
-from detox.ui.manners import SORRY, polite
+from detox.ui.manners import SORRY, lasting, polite
 
 
 @polite
@@ -70,3 +70,22 @@ def test_what_somebody_typed_cannot_become_markup() -> None:
     with pytest.raises(gr.Error) as caught:
         fail()
     assert "&lt;img" in caught.value.message and "<" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [(UserError("Too <b>long</b>."), "Too <b>long</b>."), (OSError("x"), SORRY)]
+)
+def test_what_breaks_off_leaves_the_reason_in_its_place(error: Exception, said: str) -> None:
+    @lasting(lambda sentence: f"broken: {sentence}")
+    @polite
+    def write(begun: bool) -> Iterator[str]:
+        if begun:
+            yield "writing"
+        raise error
+
+    given = write(True)
+    assert [next(given), next(given)] == ["writing", f"broken: {said}"]
+    with pytest.raises(gr.Error):
+        next(given)
+    with pytest.raises(gr.Error):  # what stood there before stays
+        next(write(False))

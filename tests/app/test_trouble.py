@@ -1,0 +1,94 @@
+"""Models that crash or hang: Compare explains and recovers, and labelers notice nothing."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from app import build_app, launch
+from detox.workbench import Workbench
+from detox.writers import Writers
+from hosting.settings import Settings
+from labeling.store import open_store
+from tests.app.conftest import Visit
+from tests.app.label_desk import STAGE, picks, project, sign_in
+
+pytestmark = pytest.mark.browser
+expect = pytest.importorskip("playwright.sync_api").expect
+expect.set_options(timeout=60_000)
+
+
+class Frail(Writers):
+    """Writes two words and then, as ``mood`` says: goes on, crashes, or waits for ``help``."""
+
+    mood = "well"
+    help = threading.Event()
+
+    def stream(self, *arguments: Any) -> Iterator[tuple[str, ...]]:
+        yield "They are", "They are"
+        if self.mood == "crashing":
+            raise RuntimeError("the worker died")
+        if self.mood == "hanging":
+            assert self.help.wait(60)
+        yield from super().stream(*arguments)
+
+
+@pytest.fixture(scope="module")
+def frail(tiny_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
+    folder = tmp_path_factory.mktemp("frail")
+    settings = replace(tiny_settings, database=folder / "picks.db", results=folder / "none")
+    project(settings.database)
+    bench = Workbench(settings.policies, settings.classifier, lend=Frail)
+    page = build_app(settings, bench)
+    url = launch(page, quiet=True)
+    bench.start()
+    bench.wait(120)
+    yield Visit(url, settings, bench)
+    page.close(verbose=False)
+
+
+def test_a_crash_is_explained_and_the_next_comparison_works(frail: Visit, visitor: Any) -> None:
+    visitor.goto(frail.url)
+    Frail.mood = "crashing"
+    visitor.click("#compare")
+    expect(visitor.locator("#result .da-error")).to_contain_text("Something went wrong on our side")
+    Frail.mood = "well"
+    visitor.click("#compare")
+    expect(visitor.locator("#result .da-scores")).to_have_count(2)
+    expect(visitor.locator("#result .da-writing")).to_have_count(0)
+
+
+def test_labelers_go_on_while_a_model_hangs(frail: Visit, visitor: Any) -> None:
+    visitor.goto(frail.url)
+    Frail.mood = "hanging"
+    visitor.click("#compare")
+    expect(visitor.locator("#result .da-writing").first).to_be_visible()
+    try:
+        visitor.get_by_role("tab", name="Label", exact=True).click()
+        sign_in(visitor)
+        visitor.get_by_role("button", name="Skip the practice").click()
+        visitor.locator(f"{STAGE} .lb-card").first.wait_for()
+        for number in range(3):
+            stage = visitor.locator(f"{STAGE} .lb-stage")
+            shown = stage.get_attribute("data-assignment")
+            visitor.keyboard.press("1")
+            expect(stage).not_to_have_attribute("data-assignment", shown or "")
+            saved(frail, number + 1)
+    finally:
+        Frail.mood = "well"
+        Frail.help.set()
+    visitor.get_by_role("tab", name="Compare", exact=True).click()
+    expect(visitor.locator("#result .da-writing")).to_have_count(0)
+
+
+def saved(frail: Visit, count: int) -> None:
+    """Returns once so many picks are in the database."""
+    end = time.monotonic() + 30
+    while len(picks(open_store(frail.settings.database))) < count:
+        assert time.monotonic() < end, "the pick was not saved"
+        time.sleep(0.05)
