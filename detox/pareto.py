@@ -194,7 +194,7 @@ def _report(folder: Path, points: list[dict[str, Any]], config: PpoConfig, plan:
     best = front(points)
     for point, undominated in zip(points, best, strict=True):
         point["front"] = undominated
-    svg = _plot(points)
+    svg = plot(points)
     try:
         _write(folder / RESULT, {"policy": config.policy, "sweep": asdict(plan), "points": points})
         (folder / PLOT).write_text(plots.standalone(svg), encoding="utf-8")
@@ -272,7 +272,8 @@ def _page(points: list[dict[str, Any]], svg: str, config: PpoConfig, plan: Sweep
     )
 
 
-def _plot(points: Sequence[dict[str, Any]]) -> str:
+def plot(points: Sequence[dict[str, Any]]) -> str:
+    """The points of a sweep with their intervals, and the line through its front, as SVG."""
     best = sorted(
         (point["toxicity"]["mean"], point["win_rate"]["mean"])
         for point, undominated in zip(points, front(points), strict=True)

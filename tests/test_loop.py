@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.loop import curve, direct, rounds, world
+from benchmarks.loop import curve, direct, front, rounds, world
 from benchmarks.loop.__main__ import parts, simulate
 from benchmarks.loop.careless import caught
 from benchmarks.loop.crowd import CARELESS, Labeler, crowd, judge_texts
@@ -54,6 +54,9 @@ def tiny_world(
         round_dialogues=48,
         steps=1,
         tune_steps=1,
+        front_shares="1",
+        front_steps=1,
+        front_dialogues=4,
         first=100,
         more=20,
         selected_from=60,
@@ -99,7 +102,7 @@ def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def command(module: str, *argv: str) -> None:
         assert mains[module](list(argv)) == 0, (module, argv)
 
-    for module in (world, rounds, direct):
+    for module in (world, rounds, direct, front):
         monkeypatch.setattr(module, "command", command)
 
 
@@ -179,7 +182,7 @@ def test_a_curve_has_a_point_for_each_size(tiny_world: World) -> None:
 
 
 def test_the_whole_simulation(tiny_world: World, tmp_path: Path) -> None:
-    names = ["careless-10", "curve-10", "active", "rounds-10", "direct"]
+    names = ["careless-10", "curve-10", "active", "rounds-10", "direct", "front"]
     assert set(names) < set(parts(tiny_world))
     found = simulate(tiny_world, names)
     assert list(found) == names
@@ -197,8 +200,9 @@ def test_the_whole_simulation(tiny_world: World, tmp_path: Path) -> None:
         accuracy["active"]["mean"] - accuracy["random"]["mean"], abs=2e-4
     )
     write_figures(found, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"accuracy.svg", "rounds.svg"}
-    assert "| 100 |" in tables(found)
+    assert {path.name for path in tmp_path.iterdir()} == {"accuracy.svg", "rounds.svg", "front.svg"}
+    assert "| 100 |" in tables(found) and "| 1 |" in tables(found)
+    assert [point["share"] for point in found["front"]["points"]] == [1.0]
     assert simulate(tiny_world, names) == found
 
 

@@ -22,6 +22,7 @@ from benchmarks.loop.careless import caught
 from benchmarks.loop.curve import curve
 from benchmarks.loop.direct import direct
 from benchmarks.loop.figures import tables, write_figures
+from benchmarks.loop.front import front
 from benchmarks.loop.rounds import MIXED, PREFERENCE, rounds
 from benchmarks.loop.selection import selection
 from benchmarks.loop.world import World, once, tell
@@ -43,6 +44,7 @@ def parts(world: World) -> dict[str, Callable[[], Any]]:
         "rounds-25": partial(rounds, world, 0.25, PREFERENCE, folder / "rounds-25"),
         "mixed-10": partial(rounds, world, 0.1, MIXED, folder / "mixed-10", 5e-4),
         "direct": partial(direct, world, folder / "rounds-10", folder / "direct"),
+        "front": partial(front, world, folder / "rounds-10", folder / "front"),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from detox import plots
+from detox import pareto, plots
 
 Found = dict[str, Any]
 LOOPS = ("rounds-10", "rounds-25", "mixed-10")
@@ -24,6 +24,8 @@ def write_figures(found: Found, folder: Path) -> None:
         drawn["accuracy"] = _accuracy(curves)
     if loops:
         drawn["rounds"] = _rounds(loops)
+    if "front" in found:
+        drawn["front"] = pareto.plot(found["front"]["points"])
     for name, svg in drawn.items():
         (folder / f"{name}.svg").write_text(plots.standalone(svg), encoding="utf-8")
 
@@ -91,6 +93,7 @@ def tables(found: Found) -> str:
         "rounds": _rounds_table,
         "mixed": _rounds_table,
         "direct": _direct_table,
+        "front": _front_table,
     }
     return "\n\n".join(kinds[name.partition("-")[0]](each) for name, each in found.items()) + "\n"
 
@@ -137,6 +140,25 @@ def _direct_table(direct: Found) -> str:
     for name, title in (("first", "first"), ("ppo", "PPO, one round"), ("dpo", "DPO, same picks")):
         lines.append(_round_line(title, direct[name]))
     lines.append(f"| DPO against PPO | {share(direct['dpo_against_ppo']['win_rate'])} | | | |")
+    return "\n".join(lines)
+
+
+def _front_table(found: Found) -> str:
+    points = found["points"]
+    lines = [
+        f"{found['steps']} steps of PPO for each share, {points[0]['dialogues']} validation "
+        f"dialogues, toxicity before {share(points[0]['toxicity_before'])}",
+        "",
+        "| share of the picks' model | toxicity | its win rate | judges disagree | words "
+        "| ROUGE-1 | KL | on the front |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {point['share']:g} | {share(point['toxicity'])} | {share(point['win_rate'])} |"
+        f" {100 * point['conflicts']:.1f} | {point['words']:.1f} | {point['rouge1']:.1f} |"
+        f" {point['kl'] or 0:.1f} | {'yes' if point['front'] else 'no'} |"
+        for point in points
+    ]
     return "\n".join(lines)
 
 

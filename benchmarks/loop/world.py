@@ -45,6 +45,9 @@ class World:
     steps: int = 7
     """PPO steps a round."""
     tune_steps: int = 30
+    front_shares: str = "0,0.25,0.5,0.75,1"
+    front_steps: int = 6
+    front_dialogues: int = 48
     first: int = 200
     """Picks before pairs are selected, and ``more`` after."""
     more: int = 200
@@ -63,6 +66,8 @@ class World:
         *("--min-response-tokens", "40", "--max-response-tokens", "48"),
     )
     """More options of ``detox ppo``."""
+    front: tuple[str, ...] = ("--lr", "5e-4", "--scale", "1.5", "--keep", "rouge=0.75")
+    """More options of ``detox pareto``, beside those of ``ppo``."""
     tune: tuple[str, ...] = ()
     """More options of ``labeling tune``."""
 
