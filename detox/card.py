@@ -227,6 +227,8 @@ def _side(sheet: Sheet, side: Any, left: int, wide: int, ink: str, soft: str) ->
         sheet.draw.rounded_rectangle((*bar[:2], inner + width, bar[3]), 5, fill=ink)
     sheet.y += 20
     scores = f"toxicity {percent(side.toxicity)} · reward {number(side.reward)}"
+    if side.preference is not None:
+        scores += f" · preference {number(side.preference)}"
     sheet.text(f"{scores} · {words(side.words)}", 18, inner, room, fill=MUTED, lines=2)
 
 

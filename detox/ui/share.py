@@ -86,4 +86,7 @@ def _side(given: dict[str, Any]) -> Side:
     reward, toxicity = float(given["reward"]), float(given["toxicity"])
     if not (math.isfinite(reward) and 0 <= toxicity <= 1):
         raise ValueError("no score")
-    return Side(str(given["policy"]), str(given["text"]), int(given["words"]), reward, toxicity)
+    people = given.get("preference")
+    preference = float(people) if isinstance(people, int | float) else None
+    texts = str(given["policy"]), str(given["text"])
+    return Side(*texts, int(given["words"]), reward, toxicity, preference)
