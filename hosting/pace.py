@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+
+from labeling.allowance import Allowance
 
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]
 
 # Within a minute. A class of thirty who label from one address posts about a thousand times.
 EVENTS, UPLOADS, SIGN_INS = 2_400, 60, 20
-MINUTE = 60.0
-# Addresses that are remembered; the one that was quiet longest is forgotten first.
-REMEMBERED = 10_000
 
 
 class Pace:
@@ -33,9 +31,9 @@ class Pace:
         sign_ins: int = SIGN_INS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.app, self.clock = app, clock
+        self.app = app
         self.limits = {"events": events, "uploads": uploads, "sign-ins": sign_ins}
-        self._posts: defaultdict[tuple[str, str], deque[float]] = defaultdict(deque)
+        self._posts = Allowance(clock)
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         """Passes a request on, or answers it with 429 and a sentence."""
@@ -52,17 +50,7 @@ class Pace:
 
     def ask(self, address: str, kind: str) -> float:
         """0 where one more of ``kind`` is allowed, and counted; else the seconds to wait."""
-        now = self.clock()
-        posts = self._posts.pop((address, kind), deque())
-        self._posts[address, kind] = posts  # to the end: asked last
-        while posts and posts[0] <= now - MINUTE:
-            posts.popleft()
-        if len(posts) >= self.limits[kind]:
-            return posts[0] + MINUTE - now
-        posts.append(now)
-        while len(self._posts) > REMEMBERED:
-            del self._posts[next(iter(self._posts))]
-        return 0.0
+        return self._posts.ask((address, kind), self.limits[kind])
 
 
 def _kind(scope: Scope) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -15,10 +15,15 @@ import gradio as gr
 from detox.errors import UserError
 from detox.ui.html import empty
 from detox.ui.manners import polite
+from labeling.allowance import Allowance
 from labeling.people import SIGN_INS, Person, password_is_right, person
 from labeling.records import labeler_name
 from labeling.store import Store, open_store
 from labeling.ui.place import FLAT, SWIFT
+
+# A minute, of one person who has signed in; who picks as fast as they can needs a hundred.
+EVENTS = 600
+_asked = Allowance()
 
 # What gradio shows above its form for name and password, as HTML.
 WELCOME = "<b>Detox Arena</b>Sign in with the name and password that the lead gave you."
@@ -63,13 +68,21 @@ class Gate:
     ) -> tuple[Store, Person]:
         """The store, and who asks for it, if they may do what ``role`` may.
 
-        ``claimed`` is the name they give where all is open. Raises ``UserError`` if they may not
-        or their account is disabled, ``StoreError`` by the database.
+        ``claimed`` is the name they give where all is open. Raises ``UserError`` if they may not,
+        their account is disabled or they ask too often, ``StoreError`` by the database.
         """
         store = open_store(self.database)
         found = visitor(store, self.entrance, request, claimed)
         found.must(role)
+        if not self.entrance.asks_name and found.name:
+            _at_a_pace((self.database, found.name))
         return store, found
+
+
+def _at_a_pace(who: Hashable) -> None:
+    """Raises ``UserError`` for somebody who has signed in and asks more than anybody can."""
+    if wait := _asked.ask(who, EVENTS):
+        raise UserError(f"That was a lot at once: go on in {max(1, round(wait))} s.")
 
 
 def visitor(

@@ -11,9 +11,10 @@ import pytest
 from starlette.middleware import Middleware
 
 from app import guards, launch
-from hosting import pace
-from hosting.pace import MINUTE, Pace
+from hosting.pace import Pace
 from hosting.settings import Settings
+from labeling import allowance
+from labeling.allowance import MINUTE
 
 
 async def nobody(scope: object, receive: object, send: object) -> None:
@@ -34,7 +35,7 @@ def test_a_minute_has_so_many_and_the_next_one_as_many_again() -> None:
 
 
 def test_the_quietest_address_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "REMEMBERED", 2)
+    monkeypatch.setattr(allowance, "REMEMBERED", 2)
     guard = Pace(nobody, events=1, clock=lambda: 0.0)
     for address in ("a", "b", "a", "c"):
         guard.ask(address, "events")

@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from detox.errors import UserError
+from labeling.allowance import Allowance
 from labeling.people import Person, add_account, disable_account
 from labeling.store import Store, StoreError
+from labeling.ui import identity
 from labeling.ui.identity import Entrance, Gate, doorkeeper, signed_in, visitor
 
 OAUTH = Entrance("huggingface", leads=("Grace",), public=True)
@@ -137,3 +139,30 @@ def test_the_line_says_who_one_is() -> None:
     assert "Signed in as <b>&lt;Ada&gt;</b>, lead" in line and 'href="logout"' in line
     assert "Not signed in" in signed_in(OAUTH, Person("", "viewer"))
     assert "logout" not in signed_in(OAUTH, Person("Eve", "labeler"))
+
+
+def test_one_person_may_ask_so_often_a_minute_whatever_the_address(
+    fresh_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity, "EVENTS", 3)
+    now = [0.0]
+    monkeypatch.setattr(identity, "_asked", Allowance(lambda: now[0]))
+    add_account(fresh_store, "Ada", "labeler", "correct horse")
+    add_account(fresh_store, "Bob", "labeler", "battery staple")
+    gate = Gate(fresh_store.path, ACCOUNTS)
+    for _ in range(3):
+        gate.admit(password_request("Ada"), "labeler")
+    with pytest.raises(UserError, match=r"^That was a lot at once: go on in 60 s\.$"):
+        gate.admit(password_request("Ada"), "labeler")
+    gate.admit(password_request("Bob"), "labeler")
+    now[0] = 60.0
+    gate.admit(password_request("Ada"), "labeler")
+
+
+def test_where_names_are_only_claimed_nobody_can_use_up_anothers(
+    fresh_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity, "EVENTS", 1)
+    gate = Gate(fresh_store.path, Entrance(public=True))
+    for _ in range(5):
+        gate.admit(None, "labeler", "Ada")
