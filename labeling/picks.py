@@ -22,7 +22,7 @@ from labeling.active import follow_pick
 from labeling.queue import Task, as_task, progress, shown
 from labeling.records import add_pick, labeler_name, now
 from labeling.schema import CHOICES, STRENGTHS
-from labeling.store import Store, StoreError
+from labeling.store import GoneError, Store, StoreError
 from labeling.text import clean_text
 
 NOTE_LENGTH = 2_000
@@ -31,7 +31,6 @@ REASON_COUNT = 10
 # What the pages offer; a file or a program may say others.
 PICK_REASONS = ("gentler", "more faithful", "more fluent", "better length")
 SKIP_REASONS = ("cannot tell", "hard to understand", "broken text", "too upsetting")
-GONE = "This pair is no longer in the project: go on to the next one."
 
 
 @dataclass(frozen=True)
@@ -267,7 +266,7 @@ def _assignment(db: Database, assignment_id: str) -> dict[str, Any]:
     )
     found = next(rows, None)
     if found is None:
-        raise StoreError(GONE)
+        raise GoneError
     return found
 
 

@@ -31,6 +31,13 @@ class StoreError(UserError):
     """The labeling database cannot do what was asked; the message says what to do about it."""
 
 
+class GoneError(StoreError):
+    """What it was about is no longer in the database, which is otherwise well."""
+
+    def __init__(self) -> None:
+        super().__init__("This pair is no longer in the project: go on to the next one.")
+
+
 @dataclass(frozen=True)
 class Store:
     """A labeling database on disk. Holds no connection; share it between threads freely."""
@@ -204,6 +211,8 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
+        if "foreign key" in str(error).lower():
+            raise GoneError from error
         sentence = _sentence(path, error)
         if sentence is None:
             raise
@@ -235,6 +244,4 @@ def _sentence(path: Path, error: sqlite3.DatabaseError) -> str | None:
         return f"'{path}' cannot be opened: check that the folder exists and is on a working disk."
     if "no such table" in said or "no such column" in said:
         return f"'{path}' is not a whole labeling database: restore a backup or start a new one."
-    if "foreign key" in said:
-        return "This pair is no longer in the project: go on to the next one."
     return None

@@ -16,7 +16,7 @@ from labeling.picks import Earlier, Reveal, look_back, reveal, submit, undo
 from labeling.practice import is_new
 from labeling.queue import Progress, Task, progress, upcoming
 from labeling.records import labeler_name
-from labeling.store import Store, StoreError
+from labeling.store import GoneError, Store, StoreError
 from labeling.ui.scope import OpenBatch, batch_named, open_batches, why_nothing
 
 ALREADY = "You had judged that pair already: your first answer stays."
@@ -148,11 +148,15 @@ def judge(store: Store, labeler: str, assignment_id: str, answer: Answer, scope:
             flagged=answer.flagged,
             uuid=answer.uuid or None,
         )
-        changed = answer.change and known is not None
-        last = Last(pick.choice, reveal(store, pick), changed)
-    except StoreError as error:
-        # Of a pair that is gone, or of the whole database: then the next pair fails as well.
+    except GoneError as error:
+        # Of the pair alone. What keeps the database from storing a pick must reach the page as an
+        # error, even where the next pair could still be read: only then it keeps the pick.
         return _turn(store, labeler, scope, note=str(error))
+    try:
+        behind = reveal(store, pick)
+    except StoreError:  # taken back in another window meanwhile; this answer is stored all the same
+        behind = None
+    last = Last(pick.choice, behind, answer.change and known is not None)
     return _turn(store, labeler, scope, last=last)
 
 
