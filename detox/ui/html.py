@@ -179,9 +179,16 @@ def _people(sides: Sequence[Side], chance: float | None) -> str:
 def _verdict(sides: Sequence[Side], note: str) -> str:
     first, second = sides
     if first.reward is None or second.reward is None:
+        begun = any(side.text for side in sides)
+        doing = "Writing" if begun else "Reading"
+        follows = (
+            "The scores follow when both summaries are complete."
+            if begun
+            else "The first words follow; a long conversation takes a while."
+        )
         return (
-            '<div class="da-verdict da-working" role="status"><strong>Writing</strong>'
-            "<span>The scores follow when both summaries are complete.</span></div>"
+            f'<div class="da-verdict da-working" role="status"><strong>{doing}</strong>'
+            f"<span>{follows}</span></div>"
         )
     difference = second.reward - first.reward
     said = verdict(difference)

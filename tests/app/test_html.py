@@ -95,3 +95,9 @@ def test_the_pill_tells_loading_ready_and_failed_apart() -> None:
         )
     ]
     assert "42\u00a0%" in said[0] and "ready" in said[1] and "did not load" in said[2]
+
+
+def test_what_a_model_is_at_is_said_before_and_after_the_first_words() -> None:
+    before, after = Side("before", "", 0), Side("after", "", 0)
+    assert "Reading" in html.comparison([before, after])
+    assert "Writing" in html.comparison([before, Side("after", "They", 1)])
