@@ -45,9 +45,11 @@ FRONT = {
     "python_version": str,
     "app_file": str,
     "hf_oauth": bool,
+    "hf_oauth_expiration_minutes": int,
     "license": str,
     "short_description": str,
     "models": list,
+    "datasets": list,
     "tags": list,
 }
 COLOURS = ("red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray")
