@@ -175,6 +175,7 @@ def test_an_evaluation_on_the_spot(client: Client) -> None:
     assert "10 paired responses to 5 dialogues (2 responses each)" in report
     assert [Path(file).name for file in files] == [
         "report.html",
+        "card.png",
         "summary.json",
         "compare.csv",
         "compare.jsonl",
