@@ -16,7 +16,17 @@ from PIL import Image, ImageDraw, ImageFont
 
 from detox.errors import UserError
 from detox.results import Row, read_results
-from detox.wording import capital, number, percent, readable, turns, verdict, words
+from detox.wording import (
+    capital,
+    number,
+    percent,
+    percent1,
+    points,
+    readable,
+    turns,
+    verdict,
+    words,
+)
 
 WIDTH, EDGE, GAP = 1200, 56, 24
 """Pixels."""
@@ -150,11 +160,10 @@ def report_card(about: dict[str, Any]) -> bytes:
     names = (about["before"]["policy"], about["after"]["policy"])
     sheet.head(title, f"{capital(names[1])} against {names[0]} on {group['dialogues']} dialogues")
     top, wide = sheet.y, (WIDTH - 2 * EDGE - 2 * GAP) // 3
-    gap = 100 * found["difference"], 100 * found["low"], 100 * found["high"]
     figures = (
-        (f"Toxicity, {names[0]}", percent(found["before_mean"]), *TONES["before"]),
-        (f"Toxicity, {names[1]}", percent(found["after_mean"]), *TONES["after"]),
-        ("Paired difference", f"{_signed(gap[0])} points", INK, SUNKEN),
+        (f"Toxicity, {names[0]}", percent1(found["before_mean"]), *TONES["before"]),
+        (f"Toxicity, {names[1]}", percent1(found["after_mean"]), *TONES["after"]),
+        ("Paired difference", f"{points(found['difference'])} points", INK, SUNKEN),
     )
     for place, (label, value, ink, soft) in enumerate(figures):
         left = EDGE + place * (wide + GAP)
@@ -164,7 +173,7 @@ def report_card(about: dict[str, Any]) -> bytes:
         sheet.text(value, 38, left + 24, wide - 48, bold=True, fill=ink, lines=1)
     sheet.y = top + 156
     sheet.text(
-        f"95 % interval of the difference: {_signed(gap[1])} to {_signed(gap[2])} points"
+        f"95 % interval of the difference: {points(found['low'])} to {points(found['high'])} points"
         + (", zero among them." if found["verdict"] == "inconclusive" else "."),
         22,
     )
@@ -187,10 +196,6 @@ def _costs(group: Row) -> str:
         if key in group
     ]
     return f"{'; '.join(said)}." if said else ""
-
-
-def _signed(points: float) -> str:
-    return f"{round(points, 1) + 0.0:+.1f}".replace("-", "\u2212")
 
 
 def _talk(sheet: Sheet, dialogue: str) -> None:

@@ -23,6 +23,16 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f}\u00a0%"
 
 
+def percent1(share: float) -> str:
+    """A share from 0 to 1 as a percentage with one decimal."""
+    return f"{100 * share:.1f}\u00a0%"
+
+
+def points(share: float) -> str:
+    """A difference of shares in percentage points, signed, with a real minus sign."""
+    return f"{round(100 * share, 1) + 0.0:+.1f}".replace("-", "\u2212")
+
+
 def verdict(difference: float) -> str:
     """A reward difference in plain words: gentler, ruder or about the same."""
     if abs(difference) < SAME:

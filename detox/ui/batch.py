@@ -12,7 +12,7 @@ from detox.results import TABLE, Row, summarise, table, write_table
 from detox.ui.compare import Comparison
 from detox.ui.html import empty
 from detox.ui.shipped import Shipped, draw
-from detox.wording import capital, number, readable
+from detox.wording import capital, number, percent1, points, readable
 from detox.workbench import Status
 
 COMMAND = "python -m detox evaluate --output detox/embedded/results"
@@ -103,9 +103,9 @@ def summary_card(groups: dict[str, Any], origin: str) -> str:
     figures = "".join(
         f'<div class="{tone}"><small>{name}</small><big>{value}</big></div>'
         for name, tone, value in (
-            ("Toxicity before", "da-before", _percent1(numbers["before_mean"])),
-            ("Toxicity after", "da-after", _percent1(numbers["after_mean"])),
-            ("Difference", "", f"{_points(numbers['difference'])}\u00a0points"),
+            ("Toxicity before", "da-before", percent1(numbers["before_mean"])),
+            ("Toxicity after", "da-after", percent1(numbers["after_mean"])),
+            ("Difference", "", f"{points(numbers['difference'])}\u00a0points"),
         )
     )
     rude = ""
@@ -113,7 +113,7 @@ def summary_card(groups: dict[str, Any], origin: str) -> str:
         part = groups["rude"]["toxicity"]
         rude = (
             f" Where a speaker is rude ({_dialogues(groups['rude'])} dialogues), it went from "
-            f"{_percent1(part['before_mean'])} to {_percent1(part['after_mean'])}."
+            f"{percent1(part['before_mean'])} to {percent1(part['after_mean'])}."
         )
     return (
         '<section class="da-card"><h2 class="da-title">Does the tuned version write gentler '
@@ -133,10 +133,10 @@ def sentence(group: dict[str, Any]) -> str:
     }[numbers["verdict"]]
     return (
         f"Over {_dialogues(group)} dialogues the mean toxicity is "
-        f"{_percent1(numbers['before_mean'])} before and {_percent1(numbers['after_mean'])} "
+        f"{percent1(numbers['before_mean'])} before and {percent1(numbers['after_mean'])} "
         f"after, a paired difference of "
-        f"{_points(numbers['difference'])} points (95 % interval {_points(numbers['low'])} to "
-        f"{_points(numbers['high'])}), so {said}."
+        f"{points(numbers['difference'])} points (95 % interval {points(numbers['low'])} to "
+        f"{points(numbers['high'])}), so {said}."
     )
 
 
@@ -148,22 +148,14 @@ def _people(group: dict[str, Any]) -> str:
     wins = numbers["win_rate"]
     return (
         f" The model trained on people's picks prefers the second version in "
-        f"{_percent1(wins['mean'])} of them (95 % interval {_percent1(wins['low'])} to "
-        f"{_percent1(wins['high'])}); on {_percent1(numbers['conflicts'])} the two judges disagree."
+        f"{percent1(wins['mean'])} of them (95 % interval {percent1(wins['low'])} to "
+        f"{percent1(wins['high'])}); on {percent1(numbers['conflicts'])} the two judges disagree."
     )
 
 
 def _dialogues(group: dict[str, Any]) -> int:
     # results of earlier versions have one sample a dialogue, and do not say so
     return int(group.get("dialogues", group["n"]))
-
-
-def _percent1(share: float) -> str:
-    return f"{100 * share:.1f}\u00a0%"
-
-
-def _points(share: float) -> str:
-    return f"{100 * share + 0.0:+.1f}".replace("-", "\u2212")
 
 
 def plot_card(rows: Sequence[Row]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,17 @@ class Visit:
     url: str
     settings: Settings
     bench: Workbench
+
+
+@contextmanager
+def app_of(settings: Settings, **more: Any) -> Iterator[Visit]:
+    """The app of ``settings``, whose models may still load; ``more`` is for its workbench."""
+    bench = Workbench(settings.policies, settings.classifier, **more)
+    page = build_app(settings, bench)
+    url = launch(page, quiet=True)
+    bench.start()
+    yield Visit(url, settings, bench)
+    page.close(verbose=False)
 
 
 @pytest.fixture(scope="session")
@@ -99,12 +111,8 @@ def tiny_settings(
 @pytest.fixture(scope="session")
 def arena(tiny_settings: Settings) -> Iterator[Visit]:
     """The app as ``python app.py`` serves it."""
-    bench = Workbench(tiny_settings.policies, tiny_settings.classifier)
-    page = build_app(tiny_settings, bench)
-    url = launch(page, quiet=True)
-    bench.start()
-    yield Visit(url, tiny_settings, bench)
-    page.close(verbose=False)
+    with app_of(tiny_settings) as visit:
+        yield visit
 
 
 @pytest.fixture(scope="session")

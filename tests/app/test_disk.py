@@ -22,14 +22,12 @@ from gradio_client.exceptions import AppError
 import labeling.picks
 import labeling.records
 import labeling.store
-from app import build_app, launch
-from detox.workbench import Workbench
 from hosting.settings import Settings
 from labeling.check import check_record
 from labeling.picks import NOTE_LENGTH, submit
 from labeling.queue import next_pair
 from labeling.store import Store, StoreError, open_store
-from tests.app.conftest import Visit
+from tests.app.conftest import Visit, app_of
 from tests.app.label_desk import picks, project
 
 DIALOGUE = "#Person1#: You clown!\n#Person2#: I am sorry."
@@ -39,13 +37,9 @@ DIALOGUE = "#Person1#: You clown!\n#Person2#: I am sorry."
 def running(tiny_settings: Settings, tmp_path: Path) -> Iterator[Visit]:
     settings = replace(tiny_settings, database=tmp_path / "picks.db", results=tmp_path / "none")
     project(settings.database, pairs=30)
-    bench = Workbench(settings.policies, settings.classifier)
-    page = build_app(settings, bench)
-    url = launch(page, quiet=True)
-    bench.start()
-    bench.wait(120)
-    yield Visit(url, settings, bench)
-    page.close(verbose=False)
+    with app_of(settings) as visit:
+        visit.bench.wait(120)
+        yield visit
 
 
 @pytest.fixture

@@ -21,11 +21,9 @@ from urllib.parse import quote
 import pytest
 from gradio_client import Client
 
-from app import build_app, launch
 from detox.models import find_source, fingerprint
 from detox.report import write_report
 from detox.results import Row, write_results
-from detox.workbench import Workbench
 from hosting.settings import Settings
 from labeling.adjudication import adjudicate
 from labeling.batches import add_pairs
@@ -36,7 +34,7 @@ from labeling.people import add_account
 from labeling.picks import submit
 from labeling.queue import next_pair
 from labeling.store import Store, open_store
-from tests.app.conftest import Visit
+from tests.app.conftest import Visit, app_of
 
 pytestmark = pytest.mark.browser
 expect = pytest.importorskip("playwright.sync_api").expect
@@ -139,13 +137,9 @@ def _label(store: Store) -> None:
 
 @pytest.fixture(scope="module")
 def world(settings: Settings) -> Iterator[Visit]:
-    bench = Workbench(settings.policies, settings.classifier)
-    page = build_app(settings, bench)
-    url = launch(page, quiet=True)
-    bench.start()
-    bench.wait(120)
-    yield Visit(url, settings, bench)
-    page.close(verbose=False)
+    with app_of(settings) as visit:
+        visit.bench.wait(120)
+        yield visit
 
 
 def tab(page: Any, name: str) -> None:

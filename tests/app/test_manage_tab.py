@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-from app import build_app, launch
-from detox.workbench import Workbench
 from hosting.settings import Settings
 from labeling.adjudication import decisions
 from labeling.gold import gold_pairs
@@ -20,7 +18,7 @@ from labeling.picks import submit
 from labeling.plans import standings
 from labeling.queue import next_pair
 from labeling.store import Store, open_store
-from tests.app.conftest import Visit
+from tests.app.conftest import Visit, app_of
 
 pytestmark = pytest.mark.browser
 expect = pytest.importorskip("playwright.sync_api").expect
@@ -36,13 +34,9 @@ def app(tiny_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> It
     """The app with an empty database: every batch comes from these tests."""
     folder = tmp_path_factory.mktemp("manage")
     settings = replace(tiny_settings, database=folder / "picks.db", results=folder / "none")
-    bench = Workbench(settings.policies, settings.classifier)
-    page = build_app(settings, bench)
-    url = launch(page, quiet=True)
-    bench.start()
-    bench.wait(120)
-    yield Visit(url, settings, bench)
-    page.close(verbose=False)
+    with app_of(settings) as visit:
+        visit.bench.wait(120)
+        yield visit
 
 
 @pytest.fixture

@@ -234,8 +234,8 @@ ANYBODY = shlex.split("""
 who_am_i status open tick featured example preview clear recall swap compare batch batch_live
 batch_swap prompt play_task play_next play_ask report reports evaluate evaluate_unnamed
 evaluate_swap restore sign_out results without_flagged fitting look back manage trainings train_tick
-export_overview train_ppo_mix train_file train_kind train_choices versions share share_ready open_tab
-report_link
+export_overview train_ppo_mix train_file train_kind train_choices versions
+share share_ready open_tab report_link
 lambda lambda_1 lambda_2 lambda_3
 """)
 

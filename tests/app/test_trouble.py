@@ -10,12 +10,10 @@ from typing import Any
 
 import pytest
 
-from app import build_app, launch
-from detox.workbench import Workbench
 from detox.writers import Writers
 from hosting.settings import Settings
 from labeling.store import open_store
-from tests.app.conftest import Visit
+from tests.app.conftest import Visit, app_of
 from tests.app.label_desk import STAGE, picks, project, sign_in
 
 pytestmark = pytest.mark.browser
@@ -43,13 +41,9 @@ def frail(tiny_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("frail")
     settings = replace(tiny_settings, database=folder / "picks.db", results=folder / "none")
     project(settings.database)
-    bench = Workbench(settings.policies, settings.classifier, lend=Frail)
-    page = build_app(settings, bench)
-    url = launch(page, quiet=True)
-    bench.start()
-    bench.wait(120)
-    yield Visit(url, settings, bench)
-    page.close(verbose=False)
+    with app_of(settings, lend=Frail) as visit:
+        visit.bench.wait(120)
+        yield visit
 
 
 def test_a_crash_is_explained_and_the_next_comparison_works(frail: Visit, visitor: Any) -> None:

@@ -106,7 +106,7 @@ def test_a_report_says_no_more_than_its_interval(
     found = about["groups"]["all"]["toxicity"]
     found |= {"verdict": verdict, "before_mean": 0.64, "after_mean": 0.36, "difference": -0.28}
     assert size(report_card(about | {"split": "test"}))[0] == WIDTH
-    assert title in written and "−28.0 points" in written and "64\u00a0%" in written
+    assert title in written and "−28.0 points" in written and "64.0\u00a0%" in written
     assert any("95 % interval" in text and text.endswith(interval) for text in written)
     assert any(text.startswith("Length ") and "ROUGE-L" in text for text in written)
 
