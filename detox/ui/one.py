@@ -132,15 +132,17 @@ def one_dialogue(page: gr.Blocks, comparison: Comparison, pill: gr.HTML) -> None
         now = comparison.bench.status()
         return {"ready": now.ready, "share": now.share, "text": now.text, "error": now.error}
 
-    timer = gr.Timer(1.0)
+    timer = gr.Timer(1.0, active=False)
     rest = [before, after, *settings]
     form = [dialogue, *rest]
     seen = [cards, picker, talk, result, data]
     chosen = [cards, picker, dialogue, talk, result, data]
     api(status, api_name="status", queue=False)
-    page.load(open_page, rest, chosen, api_name="open", **QUICK)
+    opened = page.load(open_page, rest, chosen, api_name="open", **QUICK)
     ticking = [pill, timer, result, data]
-    gr.on([page.load, timer.tick], tick, [data, *form], ticking, api_name="tick", **QUICK)
+    # only then: with what the page held before, its answer could replace that of the link
+    opened.then(tick, [data, *form], ticking, api_name="first_tick", **QUICK)
+    timer.tick(tick, [data, *form], ticking, api_name="tick", **QUICK)
     cards.input(example, [cards, *rest], chosen, api_name="featured", **QUICK)
     picker.input(example, [picker, *rest], chosen, api_name="example", show_progress="hidden")
     # "input" would miss what is pasted with the mouse

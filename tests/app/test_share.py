@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 from urllib.parse import quote
 
@@ -11,6 +12,7 @@ from gradio_client.exceptions import AppError
 
 from detox.report import write_report
 from detox.results import read_results, write_results
+from detox.ui.compare import Comparison
 from tests.app.conftest import Visit
 
 RUN = "evening/second run"
@@ -41,6 +43,25 @@ def test_a_picture_of_a_comparison_and_its_link(arena: Visit, visitor: Any) -> N
     assert link == f"?dialogue={quote(row['id'])}"
     visitor.locator("#featured input").first.check(force=True)
     picture.wait_for(state="detached")  # another dialogue has another picture
+
+
+def test_what_a_link_opens_is_not_replaced_by_the_first_example(
+    arena: Visit, visitor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arena.bench.wait(120)
+    row = read_results(arena.settings.results)[0][2]
+    recall = Comparison.recall
+
+    def slow(self: Comparison, dialogue: str, *rest: Any) -> Any:
+        if dialogue != row["dialogue"]:
+            time.sleep(1.5)
+        return recall(self, dialogue, *rest)
+
+    monkeypatch.setattr(Comparison, "recall", slow)
+    visitor.goto(f"{arena.url}?dialogue={row['id']}")
+    visitor.locator("#result", has_text=row["after"]["text"][-30:]).wait_for()
+    visitor.wait_for_timeout(2_500)
+    assert row["after"]["text"][-30:] in visitor.locator("#result").inner_text()
 
 
 def test_a_link_opens_a_report(arena: Visit, visitor: Any, run_folder: str) -> None:

@@ -231,8 +231,8 @@ stop_training resume_training keep_training restart_training judge_by_training
 """)
 LABELER = ["next_pair", "pick", "undo", "history", "look_back", "practice", "sign_in"]
 ANYBODY = shlex.split("""
-who_am_i status open tick featured example preview clear recall swap compare batch batch_live
-batch_swap prompt play_task play_next play_ask report reports evaluate evaluate_unnamed
+who_am_i status open tick first_tick featured example preview clear recall swap compare batch
+batch_live batch_swap prompt play_task play_next play_ask report reports evaluate evaluate_unnamed
 evaluate_swap restore sign_out results without_flagged fitting look back manage trainings train_tick
 export_overview train_ppo_mix train_file train_kind train_choices versions
 share share_ready open_tab report_link
