@@ -23,7 +23,7 @@ app: $(VENV)/.run ## Open the app; GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say
 	@$(BIN)/python app.py
 
 test: $(VENV)/.dev browser ## Run the tests, those in a real browser included
-	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## Check style and types (ruff, mypy)
 	@$(BIN)/ruff check .

@@ -41,6 +41,16 @@ settings.load_profile("arena")
 
 WriteDialogues = Callable[..., Path]
 
+# Files that take longest, the longest first: begun last, one would keep a single worker busy.
+LONGEST = ("test_train_tab", "test_processes", "test_preference_run", "test_hostile", "test_sft")
+LONGEST += ("test_loop", "test_label_access", "test_walkthrough", "test_fuzz", "test_zero")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest files first; the order within a file stays."""
+    rank = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
