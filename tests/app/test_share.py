@@ -66,9 +66,7 @@ def test_what_a_link_opens_is_not_replaced_by_the_first_example(
 
 def test_a_link_opens_a_report(arena: Visit, visitor: Any, run_folder: str) -> None:
     visitor.goto(f"{arena.url}?report={quote(run_folder, safe='')}")
-    report = visitor.locator("#report .da-report")
-    report.wait_for(state="visible")
-    assert "7 dialogues" in report.inner_text()
+    visitor.locator("#report .da-report", has_text="7 dialogues").wait_for(state="visible")
     link = visitor.locator("#report .da-linked a").get_attribute("href")
     assert link == f"?report={quote(run_folder, safe='')}"
     assert visitor.get_by_label("Report", exact=True).input_value().startswith(run_folder)
@@ -76,13 +74,12 @@ def test_a_link_opens_a_report(arena: Visit, visitor: Any, run_folder: str) -> N
 
 def test_the_shipped_report_has_a_link_too(arena: Visit, visitor: Any) -> None:
     visitor.goto(f"{arena.url}?report=shipped")
-    visitor.locator("#report .da-report").wait_for(state="visible")
-    assert visitor.locator("#report .da-linked a").get_attribute("href") == "?report=shipped"
+    visitor.locator("#report .da-linked a[href='?report=shipped']").wait_for(state="visible")
 
 
 def test_a_link_to_a_report_that_is_gone_says_so(arena: Visit, visitor: Any) -> None:
     visitor.goto(f"{arena.url}?report=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E")
-    visitor.get_by_text("There is no run called").wait_for()
+    visitor.locator("#report .da-error", has_text="There is no run called").wait_for()
     assert visitor.locator("#report .da-report").count() == 0
 
 
