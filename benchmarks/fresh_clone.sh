@@ -14,7 +14,7 @@ cd "$folder"
 export DETOX_CACHE="$folder/cache" DETOX_DB="$folder/data/labels.db"
 
 start=$SECONDS
-GRADIO_SERVER_PORT=$port DETOX_HEADLESS=1 make app >app.log 2>&1 &
+GRADIO_SERVER_PORT=$port CI=1 make app >app.log 2>&1 &
 app=$!
 trap 'kill $app 2>/dev/null || true' EXIT
 until curl -fs -o /dev/null "http://127.0.0.1:$port/"; do
@@ -27,7 +27,7 @@ kill $app 2>/dev/null || true
 du -sh .venv | awk '{print "virtual environment for the app: " $1}'
 
 start=$SECONDS
-GRADIO_SERVER_PORT=$port DETOX_HEADLESS=1 make app >app.log 2>&1 &
+GRADIO_SERVER_PORT=$port CI=1 make app >app.log 2>&1 &
 app=$!
 until curl -fs -o /dev/null "http://127.0.0.1:$port/"; do
     kill -0 $app || { tail app.log; exit 1; }
