@@ -43,6 +43,7 @@ def parts(world: World) -> dict[str, Callable[[], Any]]:
         "rounds-10": partial(rounds, world, 0.1, PREFERENCE, folder / "rounds-10"),
         "rounds-25": partial(rounds, world, 0.25, PREFERENCE, folder / "rounds-25"),
         "mixed-10": partial(rounds, world, 0.1, MIXED, folder / "mixed-10", 5e-4),
+        "mixed-25": partial(rounds, world, 0.25, MIXED, folder / "mixed-25", 5e-4),
         "direct": partial(direct, world, folder / "rounds-10", folder / "direct"),
         "front": partial(front, world, folder / "rounds-10", folder / "front"),
     }
