@@ -173,6 +173,7 @@ class Workbench:
         self.wait()
         texts: tuple[str, ...] = ("",) * len(names)
         with self._lock:
+            # not before: a policy that is taken in may wrap the weights of others
             for texts in self._writers.stream(names, SUMMARIZE.prompt(text), sampling):
                 yield tuple(
                     Side(name, t, len(t.split())) for name, t in zip(names, texts, strict=True)
