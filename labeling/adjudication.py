@@ -18,12 +18,11 @@ from detox import __version__
 from detox.errors import UserError
 from labeling.gold import write_gold
 from labeling.records import add_labeler, now
-from labeling.store import Store
+from labeling.store import GoneError, Store
 from labeling.text import clean_text
 
 SIDES = ("left", "right", "tie", "both_bad")
 NOTE_LENGTH = 2_000
-GONE = "This pair is no longer in the project: go on to the next one."
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ def look_at(store: Store, pair_id: str, rng: random.Random) -> Conflict:
     """Any pair as a lead sees it, to decide it anew. Raises ``UserError`` for an unknown one."""
     with store.reading() as db:
         if not next(db.query("SELECT 1 FROM pairs WHERE id = ?", [pair_id]), None):
-            raise UserError(GONE)
+            raise GoneError
         return _conflict(db, pair_id, rng)
 
 
@@ -164,7 +163,7 @@ def adjudicate(
     with store.writing() as db:
         pair = next(db.query("SELECT * FROM pairs WHERE id = ?", [pair_id]), None)
         if pair is None or left_candidate not in (pair["candidate_a"], pair["candidate_b"]):
-            raise UserError(GONE)
+            raise GoneError
         side = _side_of(pair, left_candidate)
         row: dict[str, Any] = {
             "uuid": str(uuids.uuid4()),
