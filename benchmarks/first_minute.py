@@ -15,16 +15,15 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from playwright.sync_api import Browser, sync_playwright
 
 from benchmarks.labelers import app_process
+from benchmarks.timing import spread
 from labeling.store import open_store
 
 PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
@@ -88,17 +87,6 @@ def until(true: Callable[[], bool]) -> None:
         if time.monotonic() > end:
             raise SystemExit("The pick was not saved.")
         time.sleep(0.02)
-
-
-def spread(seconds: Sequence[float]) -> dict[str, Any]:
-    """Median, 95th percentile and maximum, in seconds."""
-    ordered = sorted(seconds)
-    return {
-        "n": len(ordered),
-        "p50": round(statistics.median(ordered), 2),
-        "p95": round(ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))], 2),
-        "max": round(ordered[-1], 2),
-    }
 
 
 if __name__ == "__main__":

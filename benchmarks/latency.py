@@ -1,25 +1,27 @@
 """How long a person waits in Compare: from click to first words, and to both scored summaries.
 
-    python benchmarks/latency.py --dialogues 40 --way both
+    python -m benchmarks.latency --dialogues 40 --way both
 
 Uses the models and the code path of the app, warm, one request at a time, on test dialogues.
 ``--way peft`` leaves mixing the versions to peft; ``both`` asks for every dialogue both ways in
-turn, so that whatever else the machine does meanwhile slows both.
+turn, so that whatever else the machine does meanwhile slows both. Writes
+``benchmarks/results/latency.json``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import statistics
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.timing import spread
 from detox import generation
 from detox.config import Sampling
 from detox.data import load_dialogues
@@ -43,6 +45,7 @@ def main() -> None:
     parser.add_argument("--before", default="before")
     parser.add_argument("--after", default="after")
     parser.add_argument("--way", choices=[*WAYS, "both"], default="lean")
+    parser.add_argument("--output", default="benchmarks/results/latency.json")
     arguments = parser.parse_args()
     ways = list(WAYS) if arguments.way == "both" else [arguments.way]
     started = time.perf_counter()
@@ -64,7 +67,7 @@ def main() -> None:
     }
     for way in ways:
         first, whole = zip(*waits[way], strict=True)
-        report[way] = {"first_words_seconds": _spread(first), "both_scored_seconds": _spread(whole)}
+        report[way] = {"first_words_seconds": spread(first), "both_scored_seconds": spread(whole)}
     if len(ways) == 2:
         pairs = list(zip(waits["lean"], waits["peft"], strict=True))
         report["lean_to_peft_median_ratio"] = {
@@ -72,6 +75,7 @@ def main() -> None:
             "both_scored": _ratio([(lean[1], peft[1]) for lean, peft in pairs]),
         }
     print(json.dumps(report, indent=2))
+    Path(arguments.output).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 def _click(bench: Workbench, dialogue: str, way: str) -> tuple[float, float]:
@@ -83,16 +87,6 @@ def _click(bench: Workbench, dialogue: str, way: str) -> tuple[float, float]:
         if not shown and any(side.text for side in sides):
             shown = time.perf_counter() - clicked
     return shown, time.perf_counter() - clicked
-
-
-def _spread(seconds: Sequence[float]) -> dict[str, float]:
-    ordered = sorted(seconds)
-    return {
-        "p50": round(statistics.median(ordered), 2),
-        "p95": round(ordered[math.ceil(0.95 * len(ordered)) - 1], 2),
-        "min": round(ordered[0], 2),
-        "max": round(ordered[-1], 2),
-    }
 
 
 def _ratio(pairs: Sequence[tuple[float, float]]) -> float:

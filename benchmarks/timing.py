@@ -1,10 +1,11 @@
-"""Ways of doing the same thing, timed in turns: what slows one slows the others."""
+"""Ways of doing the same thing, timed in turns: what slows one slows the others. And waits told."""
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -28,6 +29,18 @@ def ratios(ways: dict[str, Way], rounds: int = 2) -> dict[str, float]:
     return {
         name: round(statistics.median(a / b for a, b in zip(mine, first, strict=True)), 2)
         for name, mine in seconds.items()
+    }
+
+
+def spread(seconds: Sequence[float]) -> dict[str, float]:
+    """How many waits, their median, 95th percentile (nearest rank) and extremes, in seconds."""
+    ordered = sorted(seconds)
+    return {
+        "n": len(ordered),
+        "p50": round(statistics.median(ordered), 2),
+        "p95": round(ordered[math.ceil(0.95 * len(ordered)) - 1], 2),
+        "min": round(ordered[0], 2),
+        "max": round(ordered[-1], 2),
     }
 
 
