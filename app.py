@@ -11,9 +11,12 @@ from typing import Any
 
 # Nothing about a visit leaves the machine; gradio reads this when it is imported.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+# After every event gradio sums up its last 10,000, 6 to 17 ms: now and then will do.
+os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000")
 
 import gradio as gr
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 
 from detox.errors import UserError
 from detox.recipes import Recipe, ppo_recipe
@@ -43,6 +46,10 @@ from labeling.store import open_store
 # Pages that gradio remembers, nearly a megabyte each; its own 10,000 would be nine gigabytes. The
 # one that was quiet longest is forgotten first, and begins anew.
 SESSIONS = 500
+ASKED_TAB = """() => {
+    const asked = new URLSearchParams(location.search);
+    return asked.has("report") ? "evaluate" : asked.get("tab") ?? "";
+}"""
 
 
 def build_app(settings: Settings, bench: Workbench | None = None) -> gr.Blocks:
@@ -81,17 +88,17 @@ def build_app(settings: Settings, bench: Workbench | None = None) -> gr.Blocks:
 
 
 def open_tab(page: gr.Blocks, tabs: gr.Tabs) -> None:
-    """Opens the tab that a link asks for: ``?tab=label``, or Evaluate for ``?report=``."""
+    """Opens the tab that a link asks for: ``?tab=label``, or Evaluate for ``?report=``.
+
+    The browser reads the link, so that without one nothing is asked: as the output of an event the
+    tabs would have the state of everything within them copied.
+    """
     known = [child.id for child in tabs.children if isinstance(child, gr.Tab)]
-
-    def opened(request: gr.Request) -> Any:
-        asked = request.query_params
-        wanted = "evaluate" if "report" in asked else asked.get("tab")
-        return gr.Tabs(selected=wanted) if wanted in known else gr.skip()
-
-    page.load(
-        opened,
-        None,
+    asked = gr.Textbox(visible=False)
+    page.load(None, None, asked, js=ASKED_TAB)
+    asked.change(
+        lambda wanted: gr.Tabs(selected=wanted) if wanted in known else gr.skip(),
+        asked,
         tabs,
         api_name="open_tab",
         api_visibility="undocumented",
@@ -188,6 +195,9 @@ def launch(page: gr.Blocks, guarded: Sequence[Middleware] = (), **options: Any) 
     ``_frontend`` is off as it does one thing: gradio asks its own page for an answer within three
     seconds, and where a busy machine takes longer it refuses to start and speaks of sharing.
     """
+    # the page is more than a megabyte, nine tenths of which are air; around the headers, which
+    # read it
+    packed = Middleware(GZipMiddleware, minimum_size=1_000, compresslevel=5)
     headers = Middleware(Headers, on_hub=bool(os.environ.get("SPACE_ID")))
     _, address, _ = page.launch(
         theme=arena_theme(),
@@ -196,7 +206,7 @@ def launch(page: gr.Blocks, guarded: Sequence[Middleware] = (), **options: Any) 
         state_session_capacity=SESSIONS,
         prevent_thread_lock=True,
         _frontend=False,
-        app_kwargs={"middleware": [headers, *guarded]},
+        app_kwargs={"middleware": [packed, headers, *guarded]},
         **options,
     )
     return address

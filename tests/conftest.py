@@ -18,6 +18,8 @@ from typing import Any
 # The hub client reads these once, when it is first imported, so they are set before anything is.
 _hub = tempfile.TemporaryDirectory(prefix="detox-tests-")
 os.environ |= {"HF_HOME": _hub.name, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+# As in ``app.py``, which not every test imports.
+os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = "1000"
 # As in ``_one_thread``, for the processes that tests start; other workers need the cores.
 os.environ["OMP_NUM_THREADS"] = "1"
 

@@ -43,6 +43,15 @@ def test_every_answer_has_the_headers_and_pages_a_policy(arena: Visit) -> None:
         assert answer.headers["referrer-policy"] == "same-origin"
 
 
+def test_the_page_travels_compressed_with_its_policy(arena: Visit) -> None:
+    plain = httpx.get(arena.url, headers={"accept-encoding": "identity"})
+    packed = httpx.get(arena.url, headers={"accept-encoding": "gzip"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.num_bytes_downloaded < 0.2 * plain.num_bytes_downloaded
+    assert "sha256-" in packed.headers["content-security-policy"]
+    assert "content-encoding" not in plain.headers
+
+
 @pytest.mark.browser
 def test_what_gets_into_a_page_later_does_not_run(arena: Visit, chromium: Any) -> None:
     context = chromium.new_context()

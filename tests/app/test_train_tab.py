@@ -80,7 +80,7 @@ def until(true: Callable[[], object]) -> None:
     end = time.monotonic() + 180
     while not true():
         assert time.monotonic() < end, "this takes too long"
-        time.sleep(0.05)
+        time.sleep(0.3)  # each look is work for the same process
 
 
 def told(client: Client, name: str, api_name: str = "/training") -> dict[str, Any]:

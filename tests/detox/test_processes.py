@@ -17,7 +17,6 @@ from torch.testing import assert_close
 from detox import processes
 from detox.config import PpoConfig, SftConfig
 from detox.errors import UserError
-from detox.models import load_base
 from detox.ppo.checkpoint import CHECKPOINT
 from detox.ppo.step import own_rows
 from detox.ppo.trainer import train_ppo
@@ -27,15 +26,16 @@ from tests import tiny
 from tests.detox import together
 
 ROOT = Path(__file__).parents[2]
-KINDS = ["t5", "causal"]
+KINDS, EARLY = ["t5", "causal"], "early"
 Job = dict[str, Any]
 
 
 def job_in(folder: Path, bases: dict[str, Path]) -> Job:
     """Two PPO steps on each kind of model, two supervised ones, and greedy responses.
 
-    The summaries are of one length: for encoder-decoders the trainer of transformers takes the
-    mean of the processes' mean losses.
+    And four PPO steps of one row a process whose responses may end early. The summaries are of
+    one length: for encoder-decoders the trainer of transformers takes the mean of the processes'
+    mean losses.
     """
     data = folder / "dialogues.jsonl"
     words = ["stupid", "tickets", "soup", "dinner", "walk", "river"]
@@ -59,10 +59,12 @@ def job_in(folder: Path, bases: dict[str, Path]) -> Job:
         "min_dialogue_chars": 1,
     }
     sft = {"data": str(data), "steps": 2, "batch_size": 4, "lr": 1e-2, "lora_r": 4}
+    early = {"batch_size": 2, "mini_batch_size": 2, "steps": 4, "logprobs": "generation"}
+    early |= {"min_response_tokens": 12, "max_response_tokens": 12}
     return {
         "ppo": [
-            ppo | {"policy": str(bases[kind]), "output": str(folder / f"ppo-{kind}")}
-            for kind in KINDS
+            ppo | more | {"policy": str(bases[kind]), "output": str(folder / f"ppo-{kind}")}
+            for kind, more in (("t5", {}), ("causal", {}), (EARLY, early))
         ],
         "sft": [
             sft | {"base": str(bases[kind]), "output": str(folder / f"sft-{kind}")}
@@ -97,10 +99,12 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     t5.lm_head.weight.data *= 5
     t5.config.dropout_rate = causal.config.attention_dropout = 0.0
     models = {"t5": (t5, "seq2seq"), "causal": (causal, "causal")}
-    return {
+    found = {
         kind: tiny.save(model, tmp_path_factory.mktemp(kind), style)
         for kind, (model, style) in models.items()
     }
+    t5.lm_head.weight.data[tiny.EOS] *= -5  # some states now end at once, the others never
+    return found | {EARLY: tiny.save(t5, tmp_path_factory.mktemp(EARLY), "seq2seq")}
 
 
 @pytest.fixture(scope="module")
@@ -183,21 +187,10 @@ def test_frozen_weights_are_dealt_out_where_asked_for(
 
 
 def test_a_process_whose_responses_end_early_waits_for_the_others(
-    bases: dict[str, Path], tmp_path: Path
+    shared: tuple[Path, list[Job], bool], alone: tuple[Path, Job]
 ) -> None:
-    model, _ = load_base(str(bases["t5"]))
-    model.lm_head.weight.data[tiny.EOS] *= -5  # some states now end at once, the others never
-    ending = tiny.save(model, tmp_path / "ending", "seq2seq")
+    found, expected = (rows(folder / f"ppo-{EARLY}") for folder in (shared[0], alone[0]))
     # one row a process, so that a response that ends is a process that is done
-    job = job_in(tmp_path, bases | {"t5": ending}) | {"sft": [], "generate": []}
-    job["ppo"] = [
-        job["ppo"][0]
-        | {"batch_size": 2, "mini_batch_size": 2, "steps": 4, "logprobs": "generation"}
-        | {"min_response_tokens": 12, "max_response_tokens": 12}
-    ]
-    launch(job, tmp_path, ACCELERATE_USE_FSDP="true")
-    together.run(job | {"ppo": [job["ppo"][0] | {"output": str(tmp_path / "alone")}]})
-    found, expected = rows(tmp_path / "ppo-t5"), rows(tmp_path / "alone")
     lengths = [row["tokens/response_mean"] for row in expected]
     assert any(1 < length < 12 for length in lengths), lengths
     for row, other in zip(found, expected, strict=True):

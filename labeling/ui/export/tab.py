@@ -140,11 +140,10 @@ def export_tab(database: Path, *, entrance: Entrance = Entrance()) -> None:
         return {"refused": sentence}, problem(sentence), gr.update(interactive=False)
 
     counting = with_form("export_count", count_rows, no_count)
-    triggers: list[Callable[..., Any]] = [current_blocks().load]
-    if (tab := current_tab()) is not None:
-        triggers.append(tab.select)
     seen = [head, controls, done, bring, form.batch, form.without]
-    opened = gr.on(triggers, look, None, seen, api_name="export_overview", **SWIFT)
+    tab = current_tab()
+    comes: Callable[..., Any] = current_blocks().load if tab is None else tab.select
+    opened = comes(look, None, seen, api_name="export_overview", **SWIFT)
     start.click(
         with_form("export", export_picks),
         form.components,
