@@ -29,6 +29,12 @@ from labeling.store import open_store
 PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
 ASKED = ("first paint", "summaries to read", "first pair to judge", "first pick saved")
 PATIENCE = 60.0
+# Without the pop-ups that a new window of the browser prepares for its address bar, beside our page.
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup,HttpsUpgrades,PaintHolding",
+)
 
 
 def main() -> None:
@@ -40,7 +46,7 @@ def main() -> None:
         database = Path(folder) / "labels.db"
         with app_process(database) as (url, _), sync_playwright() as play:
             browser = play.chromium.launch(
-                executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+                executable_path=shutil.which("chromium"), args=list(ARGUMENTS)
             )
             visits = [visit(browser, url, database, n) for n in range(arguments.times + 1)]
             browser.close()

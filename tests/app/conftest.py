@@ -37,6 +37,11 @@ QUIET = (
     "--disable-extensions",
     "--disable-sync",
     "--no-first-run",
+    # The pop-ups of the address bar are pages of their own, a third of the work of a new window.
+    # The others matter here among those of playwright's own list, which this one replaces.
+    "--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup,AvoidUnnecessaryBeforeUnloadCheckSync,"
+    "DestroyProfileOnBrowserClose,HttpsUpgrades,LensOverlay,MediaRouter,OptimizationHints,"
+    "PaintHolding,Translate",
 )
 
 
