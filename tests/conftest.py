@@ -11,10 +11,18 @@ from __future__ import annotations
 import gc
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+# Nothing that tests write has to outlive them, and half of their time was waiting for the disk to
+# say that it has it. The processes that they start read the same variable.
+MEMORY = Path("/dev/shm")
+if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4e9:
+    os.environ.setdefault("TMPDIR", str(MEMORY))
+    tempfile.tempdir = None
 
 # The hub client reads these once, when it is first imported, so they are set before anything is.
 _hub = tempfile.TemporaryDirectory(prefix="detox-tests-")
@@ -24,13 +32,12 @@ os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = "1000"
 # As in ``_one_thread``, for the processes that tests start; other workers need the cores.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-import pandas as pd  # noqa: E402
 import pytest  # noqa: E402
-import torch  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
 from detox.config import cache_dir  # noqa: E402
-from tests import tiny  # noqa: E402
+
+# Fixtures import the model libraries: the process that hands the tests out does without.
 
 # Converting the embedded weights takes half a minute, so tests read this machine's own cache.
 MACHINE_CACHE = cache_dir()
@@ -67,6 +74,8 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     """Tiny models spend more time on handing work to a second thread than on the work."""
+    import torch
+
     torch.set_num_threads(1)
 
 
@@ -88,18 +97,24 @@ def converted_weights(monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def tiny_t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A T5 with gated GELU, dropout 0.1 and an untied head, as FLAN-T5."""
+    from tests import tiny
+
     return tiny.save(tiny.t5(), tmp_path_factory.mktemp("t5"), "seq2seq")
 
 
 @pytest.fixture(scope="session")
 def tiny_causal(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Llama-type causal model, as SmolLM2, whose tokenizer pads on the left."""
+    from tests import tiny
+
     return tiny.save(tiny.causal(), tmp_path_factory.mktemp("causal"), "causal")
 
 
 @pytest.fixture(scope="session")
 def tiny_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A RoBERTa classifier with the labels {0: nothate, 1: hate}."""
+    from tests import tiny
+
     model = tiny.classifier(["nothate", "hate"])
     return tiny.save(model, tmp_path_factory.mktemp("classifier"), "classifier")
 
@@ -107,6 +122,8 @@ def tiny_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_classifier_swapped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``tiny_classifier`` with {0: hate, 1: nothate}: other positions, the same judgement."""
+    from tests import tiny
+
     model = tiny.swapped(tiny.classifier(["nothate", "hate"]))
     return tiny.save(model, tmp_path_factory.mktemp("swapped"), "classifier")
 
@@ -114,6 +131,8 @@ def tiny_classifier_swapped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_classifier_unlabelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``tiny_classifier`` with outputs called LABEL_0 and LABEL_1."""
+    from tests import tiny
+
     model = tiny.classifier(None)
     return tiny.save(model, tmp_path_factory.mktemp("unlabelled"), "classifier")
 
@@ -121,6 +140,8 @@ def tiny_classifier_unlabelled(tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture(scope="session")
 def tiny_reward_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A RoBERTa with one output, as a Bradley–Terry reward model has."""
+    from tests import tiny
+
     model = tiny.classifier(None, outputs=1)
     return tiny.save(model, tmp_path_factory.mktemp("reward"), "classifier")
 
@@ -131,6 +152,10 @@ def dialogues_file(tmp_path: Path) -> WriteDialogues:
 
     ``suffix`` is .jsonl, .csv or .parquet; ``rows`` defaults to ``tiny.dialogsum_rows()``.
     """
+
+    import pandas as pd
+
+    from tests import tiny
 
     def write(suffix: str = ".jsonl", rows: list[dict[str, Any]] | None = None) -> Path:
         rows = tiny.dialogsum_rows() if rows is None else rows
