@@ -29,7 +29,7 @@ from labeling.store import open_store
 PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
 ASKED = ("first paint", "summaries to read", "first pair to judge", "first pick saved")
 PATIENCE = 60.0
-# Without the pop-ups that a new window of the browser prepares for its address bar, beside our page.
+# Without the pop-ups that a new window prepares for its address bar, beside our page.
 ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",

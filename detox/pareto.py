@@ -35,6 +35,7 @@ from detox.rewards import (
     load_second_judge,
 )
 from detox.statistics import paired_difference
+from detox.tables import table
 from detox.tasks import find_task
 
 Tell = Callable[[str], None]
@@ -245,13 +246,7 @@ def _cells(point: dict[str, Any]) -> list[str]:
 
 
 def _page(points: list[dict[str, Any]], svg: str, config: PpoConfig, plan: Sweep) -> str:
-    head = "".join(f"<th>{name}</th>" for name in _HEAD)
-    lines = "".join(
-        f"<tr><th>{cells[0]}</th>"
-        + "".join(f"<td>{escape(cell)}</td>" for cell in cells[1:])
-        + "</tr>"
-        for cells in map(_cells, points)
-    )
+    rows = [[escape(cell) for cell in _cells(point)] for point in points]
     first, reference = points[0], points[0]["toxicity_before"]
     kept = f" {escape(plan.keep)} is in every mixture." if plan.keep else ""
     return (
@@ -267,8 +262,7 @@ def _page(points: list[dict[str, Any]], svg: str, config: PpoConfig, plan: Sweep
         "share 1 the classifier; whether people agree, only people can tell.</li></ul></div>"
         '<section><div class="da-charts" style="max-width:680px">'
         f"<figure>{svg}</figure></div></section>"
-        f'<section><div class="da-scroll"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{lines}</tbody></table></div></section></div>"
+        f"<section>{table(_HEAD, rows)}</section></div>"
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from detox.card import CARD, report_card, save_card
 from detox.errors import UserError
 from detox.results import Row, read_results
+from detox.tables import table
 
 REPORT = "report.html"
 PAIRS = 10
@@ -171,13 +172,21 @@ def _judges(groups: dict[str, Any], judges: dict[str, Any] | None) -> str:
     numbers = groups["all"].get("preference")
     if not judges or not numbers:
         return ""
-    lines = "".join(
-        f"<tr><th>{_GROUPS[name]} <small>n = {group['n']:,}</small></th>"
-        f"<td>{_share(wins)} [{_share(wins, 'low')}, {_share(wins, 'high')}]</td>"
-        f"<td>{wins['verdict']}</td>"
-        f"<td>{_value(group['preference']['conflicts'], '%')}</td></tr>"
+    rows = [
+        (
+            f"{_GROUPS[name]} <small>n = {group['n']:,}</small>",
+            f"{_share(wins)} [{_share(wins, 'low')}, {_share(wins, 'high')}]",
+            wins["verdict"],
+            _value(group["preference"]["conflicts"], "%"),
+        )
         for name, group in groups.items()
         if (wins := group.get("preference", {}).get("win_rate"))
+    ]
+    head = (
+        "after against before",
+        "preference model's win rate",
+        "against one half",
+        "where the two judges disagree",
     )
     length = numbers["length_correlation"]
     tail = "" if length is None else f" Its scores correlate with length by {_signed(length, '')}."
@@ -189,10 +198,7 @@ def _judges(groups: dict[str, Any], judges: dict[str, Any] | None) -> str:
     return (
         "<section><h3>Two judges</h3>"
         f"<p>{escape(_rule(judges))} The preference model is {escape(judges['preference'])}.{tail}"
-        '</p><div class="da-scroll"><table><thead><tr><th>after against before</th>'
-        "<th>preference model's win rate</th><th>against one half</th>"
-        "<th>where the two judges disagree</th></tr></thead>"
-        f"<tbody>{lines}</tbody></table></div></section>"
+        f"</p>{table(head, rows)}</section>"
     )
 
 
@@ -219,10 +225,10 @@ def _share(wins: dict[str, Any], key: str = "mean") -> str:
 
 
 def _tables(groups: dict[str, Any]) -> str:
-    return "".join(_table(_GROUPS[name], group) for name, group in groups.items())
+    return "".join(_numbers(_GROUPS[name], group) for name, group in groups.items())
 
 
-def _table(title: str, group: dict[str, Any]) -> str:
+def _numbers(title: str, group: dict[str, Any]) -> str:
     lines = []
     for key, label, unit, aim in _ROWS:
         if key not in group:
@@ -260,19 +266,16 @@ def _table(title: str, group: dict[str, Any]) -> str:
             lines.append(_line(label, before, after))
     return (
         f"<section><h3>{title} <small>n = {group['n']:,}</small></h3>"
-        '<div class="da-scroll"><table><thead><tr><th>mean ± standard deviation</th>'
-        "<th>before</th><th>after</th><th>difference</th><th>verdict</th></tr></thead>"
-        f"<tbody>{''.join(lines)}</tbody></table></div></section>"
+        + table(("mean ± standard deviation", "before", "after", "difference", "verdict"), lines)
+        + "</section>"
     )
 
 
 def _line(
     label: str, before: str, after: str, gap: str = "", verdict: str = "", tone: str = ""
-) -> str:
-    return (
-        f"<tr><th>{label}</th><td>{before}</td><td>{after}</td><td>{gap}</td>"
-        f'<td class="da-verdict-cell{tone}">{verdict}</td></tr>'
-    )
+) -> tuple[str, ...]:
+    said = f'<span class="da-said{tone}">{verdict}</span>' if verdict else ""
+    return label, before, after, gap, said
 
 
 def _value(number: float, unit: str) -> str:
@@ -338,15 +341,11 @@ def _lab(groups: dict[str, Any]) -> str:
         f"{_signed(toxicity['difference'], '')} [{_signed(toxicity['low'], '')}, "
         f"{_signed(toxicity['high'], '')}]: {toxicity['verdict']}",
     )
-    lines = "".join(
-        f"<tr>{''.join(f'<td>{cell}</td>' for cell in line)}</tr>" for line in (*_LAB, ours)
-    )
     return (
         "<section><h3>Beside the lab</h3>"
         "<p>Other models, other dialogues, another classifier: what can be compared is whether a "
         "difference was found and how sure it is.</p>"
-        '<div class="da-scroll"><table><thead><tr><th>run</th><th>n</th><th>mean toxicity</th>'
-        f"<th>paired difference</th></tr></thead><tbody>{lines}</tbody></table></div></section>"
+        f"{table(('run', 'n', 'mean toxicity', 'paired difference'), (*_LAB, ours))}</section>"
     )
 
 

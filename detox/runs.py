@@ -12,6 +12,7 @@ from typing import Any
 from detox.errors import UserError
 from detox.report import REPORT, read_report
 from detox.runlog import read_metrics
+from detox.tables import table
 
 DEPTH = 3
 QUALITY, STUDY, METRICS = "quality.json", "best.json", "metrics.jsonl"
@@ -166,17 +167,7 @@ def _page(title: str, note: str, *parts: str) -> str:
 
 
 def _table(head: list[str], lines: list[list[str]]) -> str:
-    top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    rows = "".join(
-        f"<tr><th>{escape(line[0])}</th>"
-        + "".join(f"<td>{escape(cell)}</td>" for cell in line[1:])
-        + "</tr>"
-        for line in lines
-    )
-    return (
-        f'<div class="da-scroll"><table><thead><tr>{top}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
-    )
+    return table(head, [[escape(cell) for cell in line] for line in lines])
 
 
 # A folder may hold several of these files: the first kind that fits says what it is.

@@ -14,6 +14,7 @@ from detox.pipeline.graph import draw_graph
 from detox.report import REPORT, body, save_page
 from detox.results import read_results
 from detox.runlog import read_metrics
+from detox.tables import table
 
 Record = Mapping[str, Any]
 
@@ -37,28 +38,25 @@ def write_page(folder: Path, config: PipelineConfig, records: Mapping[str, Recor
 
 def _stages(records: Mapping[str, Record]) -> str:
     head = ("stage", "made", "n", "seconds", "this time", "key figure")
-    lines = "".join(
-        f"<tr><th>{escape(record['title'])}</th>"
-        + "".join(
-            f"<td>{escape(cell)}</td>"
+    rows = [
+        [
+            escape(cell)
             for cell in (
+                record["title"],
                 record["made"],
                 f"{record['n']:,}",
                 f"{record['seconds']:,.1f}",
                 "cached" if record["cached"] else "run",
                 record["figure"],
             )
-        )
-        + "</tr>"
+        ]
         for record in records.values()
-    )
+    ]
     return (
         "<section><h2>Pipeline</h2><p>A stage that is cached ended earlier with the same settings, "
         "data, models and stages before it; its seconds are from then.</p>"
         f'<div class="da-scroll da-graph-frame">{draw_graph(records)}</div></section>'
-        f'<section><div class="da-scroll"><table><thead><tr>'
-        f"{''.join(f'<th>{name}</th>' for name in head)}</tr></thead><tbody>{lines}</tbody>"
-        "</table></div></section>"
+        f"<section>{table(head, rows)}</section>"
     )
 
 

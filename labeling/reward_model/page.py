@@ -60,4 +60,4 @@ def _table(lines: Sequence[tuple[str, str]]) -> str:
     rows = "".join(
         f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in lines
     )
-    return f'<div class="da-scroll"><table><tbody>{rows}</tbody></table></div>'
+    return f'<div class="da-scroll"><table class="da-rows"><tbody>{rows}</tbody></table></div>'
