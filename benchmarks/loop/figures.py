@@ -8,7 +8,7 @@ from typing import Any
 from detox import pareto, plots
 
 Found = dict[str, Any]
-LOOPS = ("rounds-10", "rounds-25", "mixed-10")
+LOOPS = ("rounds-10", "rounds-25", "mixed-10", "mixed-25")
 COLOURS = {0.1: plots.AFTER, 0.25: plots.BEFORE}
 
 
@@ -16,9 +16,7 @@ def write_figures(found: Found, folder: Path) -> None:
     """Writes the plots of what ``found`` has into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     curves = [found[name] for name in ("curve-10", "curve-25") if name in found]
-    loops = [
-        (name, found[name]) for name in ("rounds-10", "rounds-25", "mixed-10") if name in found
-    ]
+    loops = [(name, found[name]) for name in LOOPS if name in found]
     drawn = {}
     if curves:
         drawn["accuracy"] = _accuracy(curves)
@@ -53,12 +51,12 @@ def _accuracy(curves: list[Found]) -> str:
 def _rounds(loops: list[tuple[str, Found]]) -> str:
     def draw(axes: Any) -> None:
         for place, (name, loop) in enumerate(loops):
-            colour = plots.INK if name.startswith("mixed") else COLOURS[loop["noise"]]
-            what = "picks, classifier and ROUGE, " if name.startswith("mixed") else ""
-            numbers = [round_["round"] + 0.06 * (place - 1) for round_ in loop["rounds"]]
+            mixed = name.startswith("mixed")
+            what = "picks, classifier and ROUGE" if mixed else "picks alone"
+            numbers = [round_["round"] + 0.06 * (place - 1.5) for round_ in loop["rounds"]]
             rates = [round_["win_rate"] for round_ in loop["rounds"]]
-            what = what or "picks alone, "
-            _line(axes, numbers, rates, colour, f"{what}{loop['noise']:.0%} wrong")
+            label = f"{what}, {loop['noise']:.0%} wrong"
+            _line(axes, numbers, rates, COLOURS[loop["noise"]], label, "--" if mixed else "-")
         axes.axhline(50, color=plots.MUTED, lw=0.8)
         axes.set_xticks([round_["round"] for round_ in loops[0][1]["rounds"]])
         axes.set(xlabel="round", ylabel="preferred to the first policy, %")
@@ -68,14 +66,16 @@ def _rounds(loops: list[tuple[str, Found]]) -> str:
     return plots.chart(draw, "How often the hidden taste prefers each round's policy to the first")
 
 
-def _line(axes: Any, x: list[Any], values: list[Found], colour: str, label: str) -> None:
+def _line(
+    axes: Any, x: list[Any], values: list[Found], colour: str, label: str, style: str = "-"
+) -> None:
     means = [100 * value["mean"] for value in values]
     spread = [
         [100 * (value["mean"] - value["low"]) for value in values],
         [100 * (value["high"] - value["mean"]) for value in values],
     ]
     look = {"color": colour, "ecolor": colour, "marker": "o", "ms": 4, "lw": 1.6, "elinewidth": 0.9}
-    axes.errorbar(x, means, yerr=spread, label=label, **look)
+    axes.errorbar(x, means, yerr=spread, label=label, ls=style, **look)
 
 
 def share(value: Found) -> str:
