@@ -103,7 +103,8 @@ def main() -> None:
 async def soak(url: str, process: psutil.Process, seconds: float) -> Watch:
     """All visitors for so long, while the process is watched."""
     watch = Watch()
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=50)
+    # the server hangs up on who is quiet for five seconds; who asks just then is cut off
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=50, keepalive_expiry=2.0)
     async with httpx.AsyncClient(base_url=url, timeout=300, limits=limits) as client:
         visitors = Visitors(client, await known_events(client), watch, time.monotonic() + seconds)
 
@@ -228,12 +229,20 @@ def told(watch: Watch, minutes: float) -> dict[str, Any]:
         "minutes": minutes,
         "done": watch.done,
         "megabytes": quarters(watch.megabytes),
+        "megabytes_by_five_minutes": by_time(watch.megabytes, 300),
         "open_files": quarters(watch.files),
         "threads": quarters(watch.threads),
         "errors": watch.log.errors[:20],
         "refusals": len(watch.bad.errors),
         "tracebacks": [said for said in watch.bad.errors if "Traceback" in said][:5],
     }
+
+
+def by_time(values: list[float], seconds: float) -> list[float]:
+    """Medians of all that was noted, for each so many seconds."""
+    part = round(seconds / EVERY)
+    starts = range(0, len(values), part)
+    return [round(statistics.median(values[start : start + part]), 1) for start in starts]
 
 
 if __name__ == "__main__":
