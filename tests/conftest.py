@@ -18,15 +18,21 @@ from pathlib import Path
 from typing import Any
 
 # Nothing that tests write has to outlive them, and half of their time was waiting for the disk to
-# say that it has it. The processes that they start read the same variable.
+# say that it has it. The processes that they start read the same variable, those that the tests
+# are handed out to among them.
 MEMORY = Path("/dev/shm")
-if (
-    MEMORY.is_dir()
-    and shutil.disk_usage(MEMORY).free > 4e9
-    and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC  # some tests run what they have written
-):
-    os.environ.setdefault("TMPDIR", str(MEMORY))
-    tempfile.tempdir = None
+if "TMPDIR" not in os.environ:
+    in_memory = (
+        MEMORY.is_dir()
+        and shutil.disk_usage(MEMORY).free > 4e9
+        and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC  # some tests run what they have written
+    )
+    _scratch = tempfile.TemporaryDirectory(
+        prefix="detox-tests-",
+        dir=MEMORY if in_memory else None,
+        ignore_cleanup_errors=True,  # a process may still be closing what it wrote
+    )
+    os.environ["TMPDIR"] = tempfile.tempdir = _scratch.name
 
 # The hub client reads these once, when it is first imported, so they are set before anything is.
 _hub = tempfile.TemporaryDirectory(prefix="detox-tests-")

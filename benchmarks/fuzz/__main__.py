@@ -74,15 +74,11 @@ def main() -> None:
 
 def fuzzed(name: str, cases: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """``cases`` of one target; it begins again after a find, with the next seed."""
-    from benchmarks.fuzz.targets import seeds
-
     finds: list[str] = []
     done, began = 0, time.monotonic()
     place = arguments.finds / name
     place.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as corpus:
-        for number, content in enumerate(seeds(name)):
-            (Path(corpus) / f"seed-{number}").write_bytes(content)
         while done < cases and len(finds) < PATIENCE:
             said = _run(name, cases - done, arguments.seed + len(finds), Path(corpus), place)
             counted = re.findall(r"^#(\d+)\s", said, re.MULTILINE) or ["0"]
@@ -111,14 +107,20 @@ def _last_words(said: str) -> str:
 
 
 def under_atheris(name: str, argv: list[str]) -> None:
-    """One target under atheris; does not return."""
+    """One target under atheris, from whole inputs on; ``argv`` begins with the folder for them.
+
+    Does not return.
+    """
     import atheris
 
     with atheris.instrument_imports(include=["detox", "labeling"]):
-        from benchmarks.fuzz.targets import TARGETS
+        from benchmarks.fuzz.targets import TARGETS, seeds
         from detox.errors import UserError
 
-    target = TARGETS[name]
+    target, corpus = TARGETS[name], Path(argv[0])
+    if not any(corpus.iterdir()):
+        for number, content in enumerate(seeds(name)):
+            (corpus / f"seed-{number}").write_bytes(content)
 
     def once(data: bytes) -> None:
         with suppress(UserError):
