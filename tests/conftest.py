@@ -11,41 +11,15 @@ from __future__ import annotations
 import gc
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# Nothing that tests write has to outlive them, and half of their time was waiting for the disk to
-# say that it has it. The processes that they start read the same variable, those that the tests
-# are handed out to among them.
-MEMORY = Path("/dev/shm")
-if "TMPDIR" not in os.environ:
-    in_memory = (
-        MEMORY.is_dir()
-        and shutil.disk_usage(MEMORY).free > 4e9
-        and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC  # some tests run what they have written
-    )
-    _scratch = tempfile.TemporaryDirectory(
-        prefix="detox-tests-",
-        dir=MEMORY if in_memory else None,
-        ignore_cleanup_errors=True,  # a process may still be closing what it wrote
-    )
-    os.environ["TMPDIR"] = tempfile.tempdir = _scratch.name
+import pytest
+from hypothesis import HealthCheck, settings
 
-# The hub client reads these once, when it is first imported, so they are set before anything is.
-_hub = tempfile.TemporaryDirectory(prefix="detox-tests-")
-os.environ |= {"HF_HOME": _hub.name, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-# As in ``app.py``, which not every test imports.
-os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = "1000"
-# As in ``_one_thread``, for the processes that tests start; other workers need the cores.
-os.environ["OMP_NUM_THREADS"] = "1"
-
-import pytest  # noqa: E402
-from hypothesis import HealthCheck, settings  # noqa: E402
-
-from detox.config import cache_dir  # noqa: E402
+import tests.world  # noqa: F401  is made by being imported, before the model libraries are
+from detox.config import cache_dir
 
 # Fixtures import the model libraries: the process that hands the tests out does without.
 

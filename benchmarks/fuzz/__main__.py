@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -36,6 +37,7 @@ SHARES = {
     "answers": 8,
 }
 LONGEST = 8_192
+MEMORY = Path("/dev/shm")
 PATIENCE = 25
 
 
@@ -97,7 +99,15 @@ def _run(name: str, cases: int, seed: int, corpus: Path, finds: Path) -> str:
     argv = [sys.executable, "-m", "benchmarks.fuzz", "--target", name, str(corpus)]
     argv += [f"-runs={cases}", f"-seed={seed}", f"-max_len={LONGEST}", "-timeout=20"]
     argv += [f"-artifact_prefix={finds}/", "-print_final_stats=1", "-rss_limit_mb=4096"]
-    done = subprocess.run(argv, capture_output=True, text=True, errors="replace", check=False)
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as scratch:
+        done = subprocess.run(
+            argv,
+            env=os.environ | {"TMPDIR": scratch},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
     return done.stdout + done.stderr
 
 

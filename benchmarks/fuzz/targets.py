@@ -44,10 +44,8 @@ TABLES = ("prompts", "candidates", "pairs", "labelers", "assignments", "picks")
 
 @cache
 def scratch() -> Path:
-    """A folder for this process's files; in memory, where there is such a place."""
-    memory = Path("/dev/shm")
-    place = str(memory) if memory.is_dir() else None
-    return Path(tempfile.mkdtemp(prefix="detox-fuzz-", dir=place))
+    """A folder for this process's files, which whoever started it removes."""
+    return Path(tempfile.mkdtemp(prefix="detox-fuzz-"))
 
 
 def written(data: bytes, name: str) -> Path:
