@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import random
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from labeling.plans import find_plan
 from labeling.queue import next_pair
 from labeling.store import Store, open_store
 from labeling.ui import CSS, Entrance, Gate, manage_tab
+from labeling.ui.manage import gold, people
 from tests import serving
 from tests.labeling.conftest import Judge
 
@@ -247,6 +250,44 @@ def test_people_get_roles_and_never_a_password(client: Client, store: Store) -> 
     assert "Unknown role 'king'" in refused(client, "Ada", "king", api_name="/manage_role")
     assert "There is no account" in refused(client, "Bob", api_name="/manage_disable")
     assert client.predict(api_name="/manage_people")[0] == listed
+
+
+@pytest.mark.parametrize(
+    ("section", "read", "look", "change"),
+    [
+        (people, "accounts", "/manage_people", ("Ada", "labeler", "/manage_role")),
+        (gold, "gold_pairs", "/manage_gold", ("", "a", "so", "/manage_mark_gold")),
+    ],
+)
+def test_an_older_list_does_not_come_after_a_newer_one(
+    client: Client,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    section: Any,
+    read: str,
+    look: str,
+    change: tuple[str, ...],
+) -> None:
+    began, real, ended = threading.Event(), getattr(section, read), []
+
+    def slowly(store: Store) -> Any:
+        found = real(store)
+        if not began.is_set():
+            began.set()
+            time.sleep(1.0)
+        ended.append(len(found))
+        return found
+
+    monkeypatch.setattr(section, read, slowly)
+    *values, name = change
+    with store.reading() as db:
+        pair = next(db.query("SELECT id FROM pairs"))["id"]
+    values = [value or pair for value in values]
+    looking = client.submit(api_name=look)
+    assert began.wait(30)
+    client.predict(*values, api_name=name)
+    looking.result(30)
+    assert ended == [0, 1], "what was read first is shown first"
 
 
 def test_the_history_of_a_pair_tells_everything_in_order(

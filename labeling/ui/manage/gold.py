@@ -17,7 +17,7 @@ from labeling.history import find_pair, pair_history
 from labeling.store import Store
 from labeling.ui.identity import Gate
 from labeling.ui.manage.script import asking_html, sent
-from labeling.ui.place import FLAT, SWIFT, current_tab
+from labeling.ui.place import FLAT, SWIFT, current_tab, in_turn
 from labeling.ui.stage import pair_html
 
 LIST = "manage-gold"
@@ -131,9 +131,9 @@ def gold_section(gate: Gate) -> None:
         unmark_gold(store, pair)
         return view(store)
 
-    shown = [answer, listed]
+    shown, turn = [answer, listed], in_turn("gold")
     if (tab := current_tab()) is not None:
-        tab.select(gold, None, shown, api_name="manage_gold", **SWIFT)
+        tab.select(gold, None, shown, api_name="manage_gold", **turn)
     gr.on(
         [show.click, pair.submit], show_pair, pair, [pair, texts], api_name="manage_pair", **SWIFT
     )
@@ -150,7 +150,7 @@ def gold_section(gate: Gate) -> None:
         [pair, outcome, note],
         [*shown, pair, texts, outcome, note],
         api_name="manage_mark_gold",
-        **SWIFT,
+        **turn,
     )
     listed.remove(
         remove_gold,
@@ -158,5 +158,5 @@ def gold_section(gate: Gate) -> None:
         shown,
         js=sent(LIST, {"pair": str}),
         api_name="manage_remove_gold",
-        **SWIFT,
+        **turn,
     )

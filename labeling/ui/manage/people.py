@@ -18,7 +18,7 @@ from labeling.schema import ROLES
 from labeling.store import Store
 from labeling.ui.identity import Entrance, Gate
 from labeling.ui.manage.script import asking_html, sent
-from labeling.ui.place import FLAT, SWIFT, current_tab
+from labeling.ui.place import FLAT, current_tab, in_turn
 
 LIST = "manage-people"
 COMMAND = "python -m labeling people NAME --role labeler --password"
@@ -159,25 +159,25 @@ def people_section(gate: Gate) -> None:
         bar(store, lead, name)
         return view(store)
 
-    shown = [answer, listed]
+    shown, turn = [answer, listed], in_turn("people")
     asked = sent(LIST, {"person": str, "value": str})
     if (tab := current_tab()) is not None:
-        tab.select(people, None, shown, api_name="manage_people", **SWIFT)
+        tab.select(people, None, shown, api_name="manage_people", **turn)
     gr.on(
         [save.click, name.submit],
         add_person,
         [name, role],
         [*shown, name],
         api_visibility="private",
-        **SWIFT,
+        **turn,
     )
-    listed.set_role(set_role, [who, what], shown, js=asked, api_name="manage_role", **SWIFT)
-    listed.enable(set_role, [who, what], shown, js=asked, api_visibility="private", **SWIFT)
+    listed.set_role(set_role, [who, what], shown, js=asked, api_name="manage_role", **turn)
+    listed.enable(set_role, [who, what], shown, js=asked, api_visibility="private", **turn)
     listed.disable(
         disable,
         who,
         shown,
         js=sent(LIST, {"person": str}),
         api_name="manage_disable",
-        **SWIFT,
+        **turn,
     )
