@@ -43,8 +43,8 @@ from labeling.people import accounts
 from labeling.recipes import preference_recipe, reward_recipe
 from labeling.store import open_store
 
-# Pages that gradio remembers, nearly a megabyte each; its own 10,000 would be nine gigabytes. The
-# one that was quiet longest is forgotten first, and begins anew.
+# Pages that gradio remembers, one to two megabytes each; its own 10,000 would be more than ten
+# gigabytes. The one that was quiet longest is forgotten first, and begins anew.
 SESSIONS = 500
 ASKED_TAB = """() => {
     const asked = new URLSearchParams(location.search);
