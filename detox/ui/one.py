@@ -82,11 +82,11 @@ def one_dialogue(page: gr.Blocks, comparison: Comparison, pill: gr.HTML) -> None
         return shown(comparison.example(id), *rest)
 
     @polite
-    def open_page(request: gr.Request, *form: Any) -> tuple[Any, ...]:
+    def open_page(request: gr.Request, *rest: Any) -> tuple[Any, ...]:
         wanted = request.query_params.get("dialogue")
-        if wanted is None:  # the form is right as it is, and a quick visitor may have typed already
-            return *(gr.skip(),) * 4, *recalled(*form)
-        return shown(comparison.opening(wanted), *form[1:])
+        if wanted is None:  # the page is right as it is, and a quick visitor may have typed already
+            return (gr.skip(),) * 6
+        return shown(comparison.opening(wanted), *rest)
 
     @polite
     def preview(dialogue: str, *rest: Any) -> tuple[Any, ...]:
@@ -138,7 +138,7 @@ def one_dialogue(page: gr.Blocks, comparison: Comparison, pill: gr.HTML) -> None
     seen = [cards, picker, talk, result, data]
     chosen = [cards, picker, dialogue, talk, result, data]
     api(status, api_name="status", queue=False)
-    opened = page.load(open_page, form, chosen, api_name="open", **QUICK)
+    opened = page.load(open_page, rest, chosen, api_name="open", **QUICK)
     ticking = [pill, timer, result, data]
     # only then: with what the page held before, its answer could replace that of the link
     opened.then(tick, [data, *form], ticking, api_name="first_tick", **QUICK)
