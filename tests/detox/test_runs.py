@@ -97,7 +97,11 @@ def test_a_table_of_quality(tmp_path: Path) -> None:
     page = run_page(run)
     assert run.kind == "table" and "Summarize: policies against human references" in page
     assert "&lt;script&gt;" in page and "<script>" not in page
-    assert "4,884,480" in page and ">1.5</td>" in page and "+2.0 [+0.0, +0.0]" in page
+    assert (
+        "4,884,480" in page
+        and '<td data-label="minutes">1.5</td>' in page
+        and "+2.0 [+0.0, +0.0]" in page
+    )
     assert [path.name for path in run.files] == ["quality.md", "quality.csv", "quality.json"]
 
 
