@@ -21,6 +21,7 @@ from detox.ui import html
 from detox.ui.manners import lasting, polite
 from detox.ui.one import QUICK, versions
 from detox.ui.shipped import draw
+from detox.ui.turns import breakable, overtakes
 from detox.workbench import Status, Workbench
 
 FILES = (REPORT, CARD, "summary.json", "compare.csv", "compare.jsonl")
@@ -64,6 +65,7 @@ def evaluate_tab(page: gr.Blocks, bench: Workbench, results: Path, runs: Path) -
         _files(results), label="Report, numbers and rows", interactive=False, elem_id="report-files"
     )
 
+    @breakable
     @lasting(lambda said: (html.failure("There is no report of this", said), gr.skip()))
     @polite
     def report_now(
@@ -113,16 +115,18 @@ def evaluate_tab(page: gr.Blocks, bench: Workbench, results: Path, runs: Path) -
 
     shown = [report, files]
     page.load(open_link, None, [chosen, *shown], api_name="report_link", **QUICK)
-    chosen.input(report_of, [chosen], shown, api_name="report", show_progress="hidden")
-    again.click(look_again, [chosen], [chosen, *shown], api_name="reports", show_progress="hidden")
-    go.click(
+    # before the evaluation, as gradio would ask it only after that
+    go.click(lambda: None, None, [chosen], api_name="evaluate_unnamed", **QUICK)
+    evaluating = go.click(
         report_now,
         [before, after, count, samples],
         [report, files],
         api_name="evaluate",
         show_progress="hidden",
     )
-    go.click(lambda: None, None, [chosen], api_name="evaluate_unnamed", **QUICK)
+    overtakes([chosen.input], evaluating)
+    chosen.input(report_of, [chosen], shown, api_name="report", show_progress="hidden")
+    again.click(look_again, [chosen], [chosen, *shown], api_name="reports", show_progress="hidden")
     swap.click(
         lambda a, b: (b, a), [before, after], [before, after], api_name="evaluate_swap", **QUICK
     )

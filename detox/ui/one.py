@@ -12,6 +12,7 @@ from detox.ui import html
 from detox.ui.compare import PRESS, Comparison, Data, Example, View, sampling_of
 from detox.ui.manners import lasting, polite
 from detox.ui.share import share_panel
+from detox.ui.turns import breakable, overtakes
 from detox.workbench import Workbench
 
 BROKEN = "There are no summaries of this"
@@ -24,6 +25,13 @@ VERSIONS = "da-versions"
 # Quick events neither queue behind a model nor show that they are being answered.
 QUICK: dict[str, Any] = {
     "queue": False,
+    "show_progress": "hidden",
+    "api_visibility": "undocumented",
+}
+
+# Those that may be called off have to be queued; any number may run, and none waits for a model.
+SWIFT: dict[str, Any] = {
+    "concurrency_limit": None,
     "show_progress": "hidden",
     "api_visibility": "undocumented",
 }
@@ -84,9 +92,10 @@ def one_dialogue(page: gr.Blocks, comparison: Comparison, pill: gr.HTML) -> None
     @polite
     def open_page(request: gr.Request, *rest: Any) -> tuple[Any, ...]:
         wanted = request.query_params.get("dialogue")
+        going_on = gr.Timer(active=True)
         if wanted is None:  # the page is right as it is, and a quick visitor may have typed already
-            return (gr.skip(),) * 6
-        return shown(comparison.opening(wanted), *rest)
+            return going_on, *(gr.skip(),) * 6
+        return going_on, *shown(comparison.opening(wanted), *rest)
 
     @polite
     def preview(dialogue: str, *rest: Any) -> tuple[Any, ...]:
@@ -103,6 +112,7 @@ def one_dialogue(page: gr.Blocks, comparison: Comparison, pill: gr.HTML) -> None
     def exchange(dialogue: str, before: str, after: str, *sampling: Any) -> tuple[Any, ...]:
         return after, before, *recalled(dialogue, after, before, *sampling)
 
+    @breakable
     @lasting(lambda said: (html.failure(BROKEN, said), {"status": "failed", "error": said}))
     @polite
     def compare(
@@ -138,11 +148,16 @@ def one_dialogue(page: gr.Blocks, comparison: Comparison, pill: gr.HTML) -> None
     seen = [cards, picker, talk, result, data]
     chosen = [cards, picker, dialogue, talk, result, data]
     api(status, api_name="status", queue=False)
-    opened = page.load(open_page, rest, chosen, api_name="open", **QUICK)
+    opened = page.load(open_page, rest, [timer, *chosen], api_name="open", **QUICK)
     ticking = [pill, timer, result, data]
     # only then: with what the page held before, its answer could replace that of the link
-    opened.then(tick, [data, *form], ticking, api_name="first_tick", **QUICK)
-    timer.tick(tick, [data, *form], ticking, api_name="tick", **QUICK)
+    first = opened.then(tick, [data, *form], ticking, api_name="first_tick", **SWIFT)
+    later = timer.tick(tick, [data, *form], ticking, api_name="tick", **SWIFT)
+    # what the page does by itself goes back for what a visitor does; the timer asks again
+    overtakes([go.click], first, later)
+    comparing = go.click(compare, form, [result, data], api_name="compare", show_progress="minimal")
+    touched = [cards.input, picker.input, dialogue.change, before.input, after.input, swap.click]
+    overtakes(touched, first, later, comparing)
     cards.input(example, [cards, *rest], chosen, api_name="featured", **QUICK)
     picker.input(example, [picker, *rest], chosen, api_name="example", show_progress="hidden")
     # "input" would miss what is pasted with the mouse
@@ -150,7 +165,6 @@ def one_dialogue(page: gr.Blocks, comparison: Comparison, pill: gr.HTML) -> None
     clear.click(lambda: "", None, dialogue, api_name="clear", **QUICK)
     gr.on([before.input, after.input], recall, form, [result, data], api_name="recall", **QUICK)
     swap.click(exchange, form, [before, after, result, data], api_name="swap", **QUICK)
-    go.click(compare, form, [result, data], api_name="compare", show_progress="minimal")
 
 
 def versions(bench: Workbench, prefix: str = "") -> tuple[gr.Dropdown, gr.Button, gr.Dropdown]:

@@ -21,6 +21,7 @@ from detox.tasks import TASKS, Task, find_task
 from detox.ui import html
 from detox.ui.manners import lasting, polite
 from detox.ui.one import QUICK, VERSIONS
+from detox.ui.turns import breakable
 from detox.workbench import Side, Workbench
 
 COLUMNS = 3
@@ -90,6 +91,7 @@ def playground_tab(bench: Workbench) -> None:
         number = (number + 1) % len(texts[task])
         return texts[task][number], number
 
+    @breakable
     @lasting(lambda said: (html.failure("There is no answer", said), None))
     @polite
     def ask(task: str, text: str, *form: Any) -> Iterator[tuple[str, Any]]:

@@ -14,6 +14,7 @@ from detox.ui.batch import Batch, live_batch, shipped_batch
 from detox.ui.compare import Comparison
 from detox.ui.manners import lasting, polite
 from detox.ui.one import QUICK, versions
+from detox.ui.turns import breakable, overtakes
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -53,6 +54,7 @@ def twenty_dialogues(comparison: Comparison, dialogues: Dataset) -> None:
         """The results computed beforehand: as a page, as CSV and as data."""
         return shown(shipped_batch(comparison.shipped, Path(files.name)), live=False)
 
+    @breakable
     @lasting(lambda said: (html.failure("This broke off", said), *(gr.skip(),) * 6))
     @polite
     def batch_live(
@@ -68,8 +70,11 @@ def twenty_dialogues(comparison: Comparison, dialogues: Dataset) -> None:
             else:
                 yield shown(partial, live=True)
 
+    computing = go.click(
+        batch_live, [before, after], views, api_name="batch_live", show_progress="hidden"
+    )
+    overtakes([again.click], computing)
     again.click(batch, None, views, api_name="batch", show_progress="hidden")
-    go.click(batch_live, [before, after], views, api_name="batch_live", show_progress="hidden")
     swap.click(
         lambda a, b: (b, a), [before, after], [before, after], api_name="batch_swap", **QUICK
     )

@@ -57,6 +57,56 @@ def test_a_crash_is_explained_and_the_next_comparison_works(frail: Visit, visito
     expect(visitor.locator("#result .da-writing")).to_have_count(0)
 
 
+def test_what_the_page_asks_by_itself_replaces_no_result(
+    frail: Visit, visitor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, pressed = threading.Event(), threading.Event()
+
+    def start_later() -> None:
+        if not asked.is_set():
+            asked.set()
+            assert pressed.wait(60)
+
+    monkeypatch.setattr(frail.bench, "start", start_later)
+    visitor.goto(frail.url)
+    assert asked.wait(60)
+    Frail.mood = "crashing"
+    visitor.click("#compare")
+    failure = visitor.locator("#result .da-error")
+    expect(failure).to_be_visible()
+    pressed.set()
+    visitor.wait_for_timeout(2_000)
+    expect(failure).to_be_visible()
+    expect(visitor.locator("#model-status")).to_contain_text("ready")
+
+
+@pytest.mark.parametrize("change", ["card", "text", "version"])
+def test_a_summary_never_stands_under_another_conversation(
+    frail: Visit, visitor: Any, change: str
+) -> None:
+    visitor.goto(frail.url)
+    Frail.mood = "hanging"
+    Frail.help.clear()
+    visitor.click("#compare")
+    expect(visitor.locator("#result .da-writing").first).to_be_visible()
+    try:
+        if change == "card":
+            visitor.locator("#featured label").nth(2).click()
+        elif change == "text":
+            visitor.get_by_role("button", name="Paste your own").click()
+            visitor.fill("#dialogue textarea", "Ann: Where is my bike?\nBob: In the shed.")
+        else:
+            visitor.click("#swap")
+        expect(visitor.locator("#result")).to_contain_text("Press Compare")
+    finally:
+        Frail.mood = "well"
+        Frail.help.set()
+    visitor.wait_for_timeout(1_000)
+    expect(visitor.locator("#result")).to_contain_text("Press Compare")
+    visitor.click("#compare")
+    expect(visitor.locator("#result .da-scores")).to_have_count(2)
+
+
 def test_labelers_go_on_while_a_model_hangs(frail: Visit, visitor: Any) -> None:
     visitor.goto(frail.url)
     Frail.mood = "hanging"
