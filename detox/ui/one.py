@@ -28,13 +28,13 @@ QUICK: dict[str, Any] = {
     "show_progress": "hidden",
     "api_visibility": "undocumented",
 }
-
-# Those that may be called off have to be queued; any number may run, and none waits for a model.
-SWIFT: dict[str, Any] = {
-    "concurrency_limit": None,
-    "show_progress": "hidden",
-    "api_visibility": "undocumented",
-}
+# What the page asks by itself is shown if nobody asked for anything else meanwhile, which only
+# the browser can tell: the form is as it was, and the result still waits for something.
+OFFERED = """(offer, data, ...form) => {
+    const waits = data === null || (data.status === "done" && data.preference === undefined);
+    const same = offer && JSON.stringify(offer.form) === JSON.stringify(form);
+    return waits && same ? [offer.page, offer.data] : [];
+}"""
 
 
 def one_dialogue(page: gr.Blocks, comparison: Comparison, pill: gr.HTML) -> None:
@@ -65,6 +65,7 @@ def one_dialogue(page: gr.Blocks, comparison: Comparison, pill: gr.HTML) -> None
                 go = gr.Button("Compare", variant="primary", size="lg", elem_id="compare")
             result = gr.HTML(PRESS, elem_id="result", apply_default_css=False)
             data = gr.JSON(visible=False, label="result")
+            offer = gr.JSON(visible=False, label="offer")
             share_panel(comparison, dialogue, data)
 
     def recalled(dialogue: str, before: str, after: str, *sampling: Any) -> View:
@@ -92,10 +93,9 @@ def one_dialogue(page: gr.Blocks, comparison: Comparison, pill: gr.HTML) -> None
     @polite
     def open_page(request: gr.Request, *rest: Any) -> tuple[Any, ...]:
         wanted = request.query_params.get("dialogue")
-        going_on = gr.Timer(active=True)
         if wanted is None:  # the page is right as it is, and a quick visitor may have typed already
-            return going_on, *(gr.skip(),) * 6
-        return going_on, *shown(comparison.opening(wanted), *rest)
+            return (gr.skip(),) * 6
+        return shown(comparison.opening(wanted), *rest)
 
     @polite
     def preview(dialogue: str, *rest: Any) -> tuple[Any, ...]:
@@ -132,9 +132,11 @@ def one_dialogue(page: gr.Blocks, comparison: Comparison, pill: gr.HTML) -> None
     def tick(shown: Data, *form: Any) -> tuple[Any, ...]:
         comparison.bench.start()
         now = comparison.bench.status()
-        waits = shown is None or comparison.lacks_preference(shown)
-        view = recalled(*form) if waits else (gr.skip(), gr.skip())
-        return html.pill(now), gr.Timer(active=not (now.ready or now.error)), *view
+        found = None
+        if shown is None or comparison.lacks_preference(shown):
+            page_of, data_of = recalled(*form)
+            found = {"form": form, "page": page_of, "data": data_of}
+        return html.pill(now), gr.Timer(active=not (now.ready or now.error)), found
 
     def status() -> dict[str, Any]:
         """How far the models are: ready, share from 0 to 1, text, error."""
@@ -148,16 +150,15 @@ def one_dialogue(page: gr.Blocks, comparison: Comparison, pill: gr.HTML) -> None
     seen = [cards, picker, talk, result, data]
     chosen = [cards, picker, dialogue, talk, result, data]
     api(status, api_name="status", queue=False)
-    opened = page.load(open_page, rest, [timer, *chosen], api_name="open", **QUICK)
-    ticking = [pill, timer, result, data]
+    opened = page.load(open_page, rest, chosen, api_name="open", **QUICK)
     # only then: with what the page held before, its answer could replace that of the link
-    first = opened.then(tick, [data, *form], ticking, api_name="first_tick", **SWIFT)
-    later = timer.tick(tick, [data, *form], ticking, api_name="tick", **SWIFT)
-    # what the page does by itself goes back for what a visitor does; the timer asks again
-    overtakes([go.click], first, later)
+    first = opened.then(tick, [data, *form], [pill, timer, offer], api_name="first_tick", **QUICK)
+    later = timer.tick(tick, [data, *form], [pill, timer, offer], api_name="tick", **QUICK)
+    for ticked in (first, later):
+        ticked.then(None, [offer, data, *form], [result, data], js=OFFERED)
     comparing = go.click(compare, form, [result, data], api_name="compare", show_progress="minimal")
     touched = [cards.input, picker.input, dialogue.change, before.input, after.input, swap.click]
-    overtakes(touched, first, later, comparing)
+    overtakes(touched, comparing)
     cards.input(example, [cards, *rest], chosen, api_name="featured", **QUICK)
     picker.input(example, [picker, *rest], chosen, api_name="example", show_progress="hidden")
     # "input" would miss what is pasted with the mouse

@@ -35,6 +35,11 @@ class Frail(Writers):
             assert self.help.wait(60)
         yield from super().stream(*arguments)
 
+    def write(self, *arguments: Any) -> list[str]:
+        if self.mood == "hanging":
+            assert self.help.wait(60)
+        return super().write(*arguments)
+
 
 @pytest.fixture(scope="module")
 def frail(tiny_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
@@ -105,6 +110,27 @@ def test_a_summary_never_stands_under_another_conversation(
     expect(visitor.locator("#result")).to_contain_text("Press Compare")
     visitor.click("#compare")
     expect(visitor.locator("#result .da-scores")).to_have_count(2)
+
+
+def test_a_report_chosen_during_an_evaluation_stays(frail: Visit, visitor: Any) -> None:
+    visitor.goto(frail.url)
+    visitor.get_by_role("tab", name="Evaluate", exact=True).click()
+    Frail.mood = "hanging"
+    Frail.help.clear()
+    visitor.locator("#evaluate-now button").first.click()
+    visitor.click("#evaluate-go")
+    report = visitor.locator("#report")
+    expect(report).to_contain_text("0 of 20 pairs")
+    try:
+        visitor.locator("#evaluate-runs input").click()
+        visitor.get_by_role("option", name="what ships").click()
+        expect(report).to_contain_text("No report yet")
+    finally:
+        Frail.mood = "well"
+        Frail.help.set()
+    visitor.wait_for_timeout(1_000)
+    expect(report).to_contain_text("No report yet")
+    expect(visitor.locator("#evaluate-runs input")).to_have_value("what ships")
 
 
 def test_labelers_go_on_while_a_model_hangs(frail: Visit, visitor: Any) -> None:
