@@ -222,8 +222,9 @@ def test_with_hugging_face_the_session_says_who_one_is(
 
 LEAD = shlex.split("""
 manage_batches manage_batch_status manage_batch_plan manage_change_plan manage_batch_order
-manage_order manage_generate manage_generation manage_stop manage_add_pairs manage_decisions
-manage_conflicts choose manage_decide manage_later manage_decide_again manage_make_gold manage_gold
+manage_order manage_batch_cards manage_generate manage_generation manage_stop manage_add_pairs
+manage_decisions manage_conflicts choose manage_decide manage_later manage_decide_again
+manage_make_gold manage_gold
 manage_pair show_pair manage_mark_gold manage_remove_gold manage_people add_person manage_role
 set_role manage_disable manage_history manage_check manage_backup export
 export_count export_count_1 export_count_2 import_check import_file train start_training training

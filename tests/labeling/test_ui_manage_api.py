@@ -6,7 +6,7 @@ import csv
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from labeling.plans import find_plan
 from labeling.queue import next_pair
 from labeling.store import Store, open_store
 from labeling.ui import CSS, Entrance, Gate, manage_tab
-from labeling.ui.manage import gold, people
+from labeling.ui.manage import batches, gold, people
 from tests import serving
 from tests.labeling.conftest import Judge
 
@@ -116,7 +116,7 @@ def test_a_plan_that_cannot_be_is_one_sentence(
 def test_an_order_is_set_by_stored_scores_or_a_named_reward(
     client: Client, store: Store, tiny_reward_model: Path
 ) -> None:
-    done, *_ = client.predict("first", "uncertainty", "", api_name="/manage_order")
+    done = client.predict("first", "uncertainty", "", api_name="/manage_order")
     assert done == {"ranked": 6, "unscored": 0}
     assert find_plan(store, "first").strategy == "uncertainty"
     missing = refused(
@@ -125,9 +125,9 @@ def test_an_order_is_set_by_stored_scores_or_a_named_reward(
     assert "There is no reward model in no/where" in missing
     assert find_plan(store, "first").strategy == "uncertainty"
     spec = f"preference:{tiny_reward_model}"
-    done, *_ = client.predict("first", "disagreement", spec, api_name="/manage_order")
+    done = client.predict("first", "disagreement", spec, api_name="/manage_order")
     assert done == {"ranked": 6, "unscored": 0}
-    done, *_ = client.predict("first", "balanced", "", api_name="/manage_order")
+    done = client.predict("first", "balanced", "", api_name="/manage_order")
     assert done == {"ranked": 0, "unscored": 0}
     assert find_plan(store, "first").strategy == "balanced"
 
@@ -253,10 +253,18 @@ def test_people_get_roles_and_never_a_password(client: Client, store: Store) -> 
 
 
 @pytest.mark.parametrize(
-    ("section", "read", "look", "change"),
+    ("section", "read", "tell", "look", "change", "told"),
     [
-        (people, "accounts", "/manage_people", ("Ada", "labeler", "/manage_role")),
-        (gold, "gold_pairs", "/manage_gold", ("", "a", "so", "/manage_mark_gold")),
+        (people, "accounts", len, "/manage_people", ("Ada", "labeler", "/manage_role"), [0, 1]),
+        (gold, "gold_pairs", len, "/manage_gold", ("", "a", "so", "/manage_mark_gold"), [0, 1]),
+        (
+            batches,
+            "standings",
+            lambda found: found[0].status,
+            "/manage_batches",
+            ("first", "paused", "/manage_batch_status"),
+            ["open", "paused"],
+        ),
     ],
 )
 def test_an_older_list_does_not_come_after_a_newer_one(
@@ -265,8 +273,10 @@ def test_an_older_list_does_not_come_after_a_newer_one(
     monkeypatch: pytest.MonkeyPatch,
     section: Any,
     read: str,
+    tell: Callable[[Any], Any],
     look: str,
     change: tuple[str, ...],
+    told: list[Any],
 ) -> None:
     began, real, ended = threading.Event(), getattr(section, read), []
 
@@ -275,7 +285,7 @@ def test_an_older_list_does_not_come_after_a_newer_one(
         if not began.is_set():
             began.set()
             time.sleep(1.0)
-        ended.append(len(found))
+        ended.append(tell(found))
         return found
 
     monkeypatch.setattr(section, read, slowly)
@@ -287,7 +297,7 @@ def test_an_older_list_does_not_come_after_a_newer_one(
     assert began.wait(30)
     client.predict(*values, api_name=name)
     looking.result(30)
-    assert ended == [0, 1], "what was read first is shown first"
+    assert ended == told, "what was read first is shown first"
 
 
 def test_the_history_of_a_pair_tells_everything_in_order(
@@ -349,6 +359,7 @@ LEADS_ONLY: dict[str, tuple[Any, ...]] = {
     "/manage_change_plan": ("first", *PLAN_VALUES),
     "/manage_batch_order": ("first",),
     "/manage_order": ("first", "uncertainty", ""),
+    "/manage_batch_cards": (),
     "/manage_generate": (
         *("x", ["before", "after"], "all", "test", None, 1, True),
         *PLAN_VALUES,

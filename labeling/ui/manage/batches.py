@@ -17,7 +17,7 @@ from labeling.store import Store
 from labeling.ui.identity import Gate
 from labeling.ui.manage import plan_form
 from labeling.ui.manage.script import asking_html, sent
-from labeling.ui.place import FLAT, SWIFT, current_tab
+from labeling.ui.place import FLAT, SWIFT, current_tab, in_turn
 
 PAGE = "manage-batches"
 # What may be done with a batch: the status it gets, and the word on the button.
@@ -225,24 +225,29 @@ def batches_section(gate: Gate) -> list[Any]:
         told = asdict(done) if done else {"ranked": 0, "unscored": 0}
         said = order_words(done) if done else "Pairs with the fewest votes come first."
         gr.Info(said)
-        return told, overview(store)[1], *showing(0)
+        return told, *showing(0)
 
     @polite
     def back() -> list[Any]:
         return showing(0)
 
-    shown = [answer, page]
+    @polite
+    def cards(request: gr.Request) -> str:
+        store, _ = gate.admit(request, "lead")
+        return overview(store)[1]
+
+    shown, turn = [answer, page], in_turn("batches")
     triggers = [refresh.click]
     if (tab := current_tab()) is not None:
         triggers.append(tab.select)
-    gr.on(triggers, batches, None, shown, api_name="manage_batches", **SWIFT)
+    gr.on(triggers, batches, None, shown, api_name="manage_batches", **turn)
     page.set_status(
         batch_status,
         [chosen, status],
         shown,
         js=sent(PAGE, {"batch": str, "value": str}),
         api_name="manage_batch_status",
-        **SWIFT,
+        **turn,
     )
     page.edit_plan(
         batch_plan,
@@ -253,7 +258,7 @@ def batches_section(gate: Gate) -> list[Any]:
         **SWIFT,
     )
     save.click(
-        change_plan, [chosen, *fields], [*shown, *panels], api_name="manage_change_plan", **SWIFT
+        change_plan, [chosen, *fields], [*shown, *panels], api_name="manage_change_plan", **turn
     )
     page.edit_order(
         batch_order,
@@ -263,14 +268,16 @@ def batches_section(gate: Gate) -> list[Any]:
         api_name="manage_batch_order",
         **SWIFT,
     )
-    go.click(
+    ordered = go.click(
         order_batch,
         [chosen, strategy, spec],
-        [*shown, *panels],
+        [answer, *panels],
         api_name="manage_order",
         concurrency_limit=1,
         show_progress="minimal",
     )
+    # afterwards, as rewards may take long to load and the list's turn is short
+    ordered.success(cards, None, page, api_name="manage_batch_cards", **turn)
     gr.on(
         [leave_plan.click, leave_order.click],
         back,
