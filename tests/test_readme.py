@@ -3,6 +3,7 @@
 import re
 import shlex
 import subprocess
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import labeling.cli
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = {path: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
+PAGES = {path: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").rglob("*.md"))}
 COMMAND = re.compile(r"^(python -m (?:detox|labeling) .+?|make \w+)(?:\s+#.*)?$", re.MULTILINE)
 COMMANDS = [
     command.strip()
@@ -85,3 +86,15 @@ def test_the_tree_names_nothing_that_is_gone() -> None:
     named = re.findall(r"[\w-]+\.(?:py|css|js|jsonl|sh|md|txt|toml)\b", tree)
     names = {Path(name).name for name in tracked()}
     assert [name for name in named if name not in names] == []
+
+
+def test_a_version_has_its_notes_and_the_same_number_everywhere() -> None:
+    version = detox.__version__
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    released = re.findall(r"^## \[(.+?)\]\((.+?)\) - (\d{4}-\d\d-\d\d)$", changes, re.MULTILINE)
+    number, notes, day = released[0]
+    assert number == version
+    told = (ROOT / notes).read_text(encoding="utf-8")
+    assert told.startswith(f"# Detox Arena {version}\n")
+    assert f"{date.fromisoformat(day):%-d %B %Y}" in told
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
