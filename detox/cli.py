@@ -20,6 +20,7 @@ from detox.config import (
 from detox.errors import UserError
 from detox.pipeline.config import PipelineConfig, read_config
 from detox.tasks import Task, find_task
+from detox.terminal import run_command
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run() -> None:
     """The ``detox`` command."""
-    sys.exit(main())
+    run_command(main)
 
 
 def parser() -> argparse.ArgumentParser:

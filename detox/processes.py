@@ -15,8 +15,6 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object, reduce
 from torch import Tensor
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
 from torch.nn.functional import pad
 
 from detox.errors import UserError
@@ -133,6 +131,10 @@ def shard(model: Any) -> None:
     """
     if not is_sharded():
         return
+    # half a second that a single process does not have to wait
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
     kinds = set(model._no_split_modules or ())
     mesh = init_device_mesh(_state().device.type, (count(),))
     for block in list(model.modules()):

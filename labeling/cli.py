@@ -15,6 +15,7 @@ from typing import Any
 
 from detox import __version__
 from detox.errors import UserError
+from detox.terminal import run_command
 from labeling.analysis import command as results_command
 from labeling.batches import load_pairs
 from labeling.cli_durable import add_commands as add_durable
@@ -32,7 +33,7 @@ DEFAULT_DB = "data/labels.db"
 
 def run() -> None:
     """The console command ``labeling``."""
-    sys.exit(main(sys.argv[1:]))
+    run_command(lambda: main(sys.argv[1:]))
 
 
 def main(argv: Sequence[str]) -> int:

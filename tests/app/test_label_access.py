@@ -21,6 +21,7 @@ SIZES = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 390, "height
 THEMES = {"light": None, "dark": ["color-contrast", "link-in-text-block"]}
 # A colour that is still on its way to another is no colour to judge.
 STILL = "* { transition: none !important; animation: none !important; }"
+RUN = "rules => axe.run({ resultTypes: ['violations'], ...rules && { runOnly: rules } })"
 PAIRS = 3
 
 
@@ -40,9 +41,7 @@ def findings(page: Any) -> list[str]:
     found = []
     for theme, rules in THEMES.items():
         page.evaluate("dark => document.body.classList.toggle('dark', dark)", theme == "dark")
-        seen = page.evaluate(
-            "rules => axe.run({ resultTypes: ['violations'], ...rules && { runOnly: rules } })", rules
-        )
+        seen = page.evaluate(RUN, rules)
         found += [
             f"{theme}, {rule['id']}: {node['html'][:160]} ({node['failureSummary'][:200]})"
             for rule in seen["violations"]
