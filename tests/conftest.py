@@ -35,6 +35,9 @@ settings.register_profile(
 )
 settings.load_profile("arena")
 
+# As in ``detox.terminal``: tests import as much as any command, and make as little garbage.
+gc.set_threshold(10_000)
+
 WriteDialogues = Callable[..., Path]
 
 # Files that take longest, the longest first: begun last, one would keep a single worker busy.
