@@ -231,11 +231,6 @@ def batches_section(gate: Gate) -> list[Any]:
     def back() -> list[Any]:
         return showing(0)
 
-    @polite
-    def cards(request: gr.Request) -> str:
-        store, _ = gate.admit(request, "lead")
-        return overview(store)[1]
-
     shown, turn = [answer, page], in_turn("batches")
     triggers = [refresh.click]
     if (tab := current_tab()) is not None:
@@ -277,7 +272,7 @@ def batches_section(gate: Gate) -> list[Any]:
         show_progress="minimal",
     )
     # afterwards, as rewards may take long to load and the list's turn is short
-    ordered.success(cards, None, page, api_name="manage_batch_cards", **turn)
+    ordered.success(batches, None, shown, api_name="manage_batch_cards", **turn)
     gr.on(
         [leave_plan.click, leave_order.click],
         back,
