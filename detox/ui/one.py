@@ -28,13 +28,10 @@ QUICK: dict[str, Any] = {
     "show_progress": "hidden",
     "api_visibility": "undocumented",
 }
-# What the page asks by itself is shown if nobody asked for anything else meanwhile, which only
-# the browser can tell: the form is as it was, and the result still waits for something.
-OFFERED = """(offer, data, ...form) => {
-    const waits = data === null || (data.status === "done" && data.preference === undefined);
-    const same = offer && JSON.stringify(offer.form) === JSON.stringify(form);
-    return waits && same ? [offer.page, offer.data] : [];
-}"""
+# What the page asks by itself is shown if result and form are as they were when it asked: in the
+# meantime a visitor may have asked for something else, which only the browser can tell.
+OFFERED = """(offer, ...now) =>
+    offer && JSON.stringify(offer.asked) === JSON.stringify(now) ? [offer.page, offer.data] : []"""
 
 
 def one_dialogue(page: gr.Blocks, comparison: Comparison, pill: gr.HTML) -> None:
@@ -135,7 +132,7 @@ def one_dialogue(page: gr.Blocks, comparison: Comparison, pill: gr.HTML) -> None
         found = None
         if shown is None or comparison.lacks_preference(shown):
             page_of, data_of = recalled(*form)
-            found = {"form": form, "page": page_of, "data": data_of}
+            found = {"asked": [shown, *form], "page": page_of, "data": data_of}
         return html.pill(now), gr.Timer(active=not (now.ready or now.error)), found
 
     def status() -> dict[str, Any]:
@@ -151,7 +148,7 @@ def one_dialogue(page: gr.Blocks, comparison: Comparison, pill: gr.HTML) -> None
     chosen = [cards, picker, dialogue, talk, result, data]
     api(status, api_name="status", queue=False)
     opened = page.load(open_page, rest, chosen, api_name="open", **QUICK)
-    # only then: with what the page held before, its answer could replace that of the link
+    # only then: what is offered for the form before a link is followed would be refused
     first = opened.then(tick, [data, *form], [pill, timer, offer], api_name="first_tick", **QUICK)
     later = timer.tick(tick, [data, *form], [pill, timer, offer], api_name="tick", **QUICK)
     for ticked in (first, later):

@@ -62,8 +62,12 @@ def test_a_crash_is_explained_and_the_next_comparison_works(frail: Visit, visito
     expect(visitor.locator("#result .da-writing")).to_have_count(0)
 
 
+@pytest.mark.parametrize(
+    ("mood", "there"),
+    [("crashing", "#result .da-error"), ("well", "#result .da-verdict:not(.da-working)")],
+)
 def test_what_the_page_asks_by_itself_replaces_no_result(
-    frail: Visit, visitor: Any, monkeypatch: pytest.MonkeyPatch
+    frail: Visit, visitor: Any, monkeypatch: pytest.MonkeyPatch, mood: str, there: str
 ) -> None:
     asked, pressed = threading.Event(), threading.Event()
 
@@ -75,13 +79,13 @@ def test_what_the_page_asks_by_itself_replaces_no_result(
     monkeypatch.setattr(frail.bench, "start", start_later)
     visitor.goto(frail.url)
     assert asked.wait(60)
-    Frail.mood = "crashing"
+    Frail.mood = mood
     visitor.click("#compare")
-    failure = visitor.locator("#result .da-error")
-    expect(failure).to_be_visible()
+    outcome = visitor.locator(there)
+    expect(outcome).to_be_visible()
     pressed.set()
     visitor.wait_for_timeout(2_000)
-    expect(failure).to_be_visible()
+    expect(outcome).to_be_visible()
     expect(visitor.locator("#model-status")).to_contain_text("ready")
 
 
